@@ -1,0 +1,176 @@
+"""The values that the pipeline passes on: what an asset is, what a decoder hands over, what a moment is.
+
+Times are seconds of the asset's own clock as floats; intervals are half-open, [start_seconds, stop_seconds).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.spec import Label
+
+
+class Media(StrEnum):
+    """What an asset is."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+    IMAGE = "image"
+
+
+class Modality(StrEnum):
+    """In which way a moment was perceived."""
+
+    VISUAL = "visual"
+    AUDIO = "audio"
+    SPEECH = "speech"
+    TEXT = "text"
+    SCENE = "scene"
+
+
+class Outcome(StrEnum):
+    """How an asset ended in the ledger."""
+
+    INDEXED = "indexed"
+    PARTIAL = "partial"
+    QUARANTINED = "quarantined"
+    SKIPPED = "skipped"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What the decoder keeps of a file. Part of the recipe: changing a field changes the moments."""
+
+    size_px: int = 260
+    """Shorter side of the frames that leave the decoder."""
+    interval_seconds: float = 1.0
+    """Time between the frames of one shot."""
+    longest_shot_seconds: float = 10.0
+    """A longer shot is split into equal parts."""
+    rate_hz: int = 16000
+    """Sample rate of the mono sound that leaves the decoder."""
+    chunk_seconds: float = 60.0
+    """Media time after which the decoder hands over what it has."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the container says about a file, before anything of it is decoded."""
+
+    media: Media
+    container: str
+    duration_seconds: float = 0.0
+    """0 for pictures, and where the container does not say."""
+    width: int = 0
+    """As displayed: after rotation and sample aspect."""
+    height: int = 0
+    frames_per_second: float = 0.0
+    video_codec: str = ""
+    audio_codec: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Container, EXIF and ID3 tags, lower-case keys: title, artist, date, comment, timecode …"""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A run of frames without a cut, [start_seconds, stop_seconds); rows [first, last) of its chunk's frames."""
+
+    start_seconds: float
+    stop_seconds: float
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class FrameChunk:
+    """Whole shots of one asset, or one still picture (its shot has zero length)."""
+
+    pixels: NDArray[np.uint8]
+    """uint8 [N, H, W, 3], RGB, upright, square pixels."""
+    at_seconds: NDArray[np.float64]
+    """float64 [N], presentation times, rising."""
+    shots: tuple[Shot, ...]
+    """In order, each with at least one frame."""
+
+
+@dataclass(frozen=True)
+class SoundChunk:
+    """A stretch of one asset's sound."""
+
+    samples: NDArray[np.float32]
+    """float32 [T], mono, in [-1, 1], at `Sampling.rate_hz`."""
+    start_seconds: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One timed line of a transcript that came with the file."""
+
+    start_seconds: float
+    stop_seconds: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """Timed words that came with a file: a sidecar, or an embedded text track."""
+
+    track: str
+    """`sidecar:NAME.srt` or `s:0`."""
+    lines: tuple[Line, ...]
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The last thing a decoder says about a file."""
+
+    damage: str | None = None
+    """None: everything was decoded. Otherwise the reason why it ended early, such as `truncated_at:12.5`."""
+    decoded_seconds: float = 0.0
+    frames_decoded: int = 0
+
+
+Decoded = Facts | FrameChunk | SoundChunk | Transcript | Ending
+"""What a decoder yields for one file: Facts first, Ending last, the rest between them in the order of decoding."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One searchable interval of one asset in one modality. A still picture is one moment of zero length."""
+
+    asset_id: str
+    modality: Modality
+    track: str
+    """Which stream or reader it came from: `v:0`, `a:0`, `speech`, `translation:en`, `sidecar:show.srt`, `title`."""
+    start_seconds: float
+    stop_seconds: float
+    space: str
+    vector: NDArray[np.float32]
+    """float32 [dim], unit norm."""
+    text: str = ""
+    language: str = ""
+    labels: tuple[Label, ...] = ()
+    thumb: bytes = field(default=b"", repr=False)
+    """A small WebP picture, or nothing."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_seconds <= self.stop_seconds:
+            raise ValueError(f"Moment needs 0 <= start <= stop, got {self.start_seconds = }, {self.stop_seconds = }.")
+
+    @property
+    def moment_id(self) -> int:
+        """Return a stable 63-bit id: the hash of asset, modality, track, start and stop (to the millisecond).
+
+        At 10^8 moments the probability that any two share an id is about 5e-4.
+        """
+        start_ms, stop_ms = round(self.start_seconds * 1000), round(self.stop_seconds * 1000)
+        key = f"{self.asset_id}:{self.modality}:{self.track}:{start_ms}:{stop_ms}".encode()
+        return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()) >> 1  # FAISS ids are signed
