@@ -50,7 +50,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One sentence that was said, in the half-open interval [start_seconds, stop_seconds) of the sound that was read."""
+    """One sentence that was said, in the half-open interval [start_seconds, stop_seconds) of the sound read."""
 
     start_seconds: float
     stop_seconds: float
