@@ -1,0 +1,174 @@
+"""Sentences into the space of all-MiniLM-L6-v2, in NumPy alone.
+
+A search has to answer within a second of being typed, and importing torch takes longer than that; six small layers do
+not need it. The result is that of sentence-transformers on the same files (tests/encoders/test_sentence.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.packages import locate
+from encoders.spec import EncoderSpec, Vectors
+from encoders.weights import MINILM, fingerprint
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Array = NDArray[np.float32]
+
+MAX_TOKENS = 256
+"""What the model was trained on; the words behind are not read."""
+_BATCH_TOKENS = 2048
+"""Sentences × longest sentence of a batch: 40 MB of activations, and no slower than larger ones."""
+_N_HEADS = 12
+_LAYER_NORM_EPSILON = 1e-12
+
+
+class SentenceEncoder:
+    """English sentences into 384 dimensions: what means the same lies close, whatever the words."""
+
+    def __init__(self, weights: Mapping[str, Array], tokenizer: Tokenizer, space: str) -> None:
+        self._embeddings = weights["embeddings.word_embeddings.weight"]
+        # Every token is of type 0, so that type's vector is part of the position's.
+        self._positions = weights["embeddings.position_embeddings.weight"] + (
+            weights["embeddings.token_type_embeddings.weight"][0]
+        )
+        self._norm = weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"]
+        n_layers = len({name.split(".")[2] for name in weights if name.startswith("encoder.layer.")})
+        self._layers = [_Layer(weights, f"encoder.layer.{i}") for i in range(n_layers)]
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer = tokenizer
+        self.spec = EncoderSpec(name="sentence", space=space, dim=self._embeddings.shape[1])
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Encode N texts of any length, of which the first 256 tokens count; float32 [N, 384], rows of unit norm."""
+        vectors = np.empty((len(texts), self.spec.dim), np.float32)
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        for rows in _batches([len(ids) for ids in tokens]):
+            vectors[rows] = self._encode([tokens[row] for row in rows])
+        return vectors
+
+    def _encode(self, tokens: Sequence[Sequence[int]]) -> Array:
+        longest = max(map(len, tokens))
+        ids = np.zeros((len(tokens), longest), np.int64)
+        real = np.zeros((len(tokens), longest, 1), np.float32)
+        for row, sentence in enumerate(tokens):
+            ids[row, : len(sentence)] = sentence
+            real[row, : len(sentence)] = 1
+        x = _layer_norm(self._embeddings[ids] + self._positions[:longest], *self._norm)
+        mask = (real.transpose(0, 2, 1)[:, None] - 1) * 1e9  # [N, 1, 1, T], added to the attention's logits
+        for layer in self._layers:
+            x = layer(x, mask)
+        mean: Array = (x * real).sum(axis=1) / real.sum(axis=1)
+        return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+
+
+class _Layer:
+    """One transformer layer of BERT: attention and two dense layers, each with its residual and norm."""
+
+    def __init__(self, weights: Mapping[str, Array], at: str) -> None:
+        def dense(*names: str) -> tuple[Array, Array]:
+            kernel = np.concatenate([weights[f"{at}.{name}.weight"] for name in names]).T
+            return np.ascontiguousarray(kernel), np.concatenate([weights[f"{at}.{name}.bias"] for name in names])
+
+        def norm(name: str) -> tuple[Array, Array]:
+            return weights[f"{at}.{name}.LayerNorm.weight"], weights[f"{at}.{name}.LayerNorm.bias"]
+
+        self._qkv = dense("attention.self.query", "attention.self.key", "attention.self.value")
+        self._out, self._out_norm = dense("attention.output.dense"), norm("attention.output")
+        self._up, self._down, self._down_norm = dense("intermediate.dense"), dense("output.dense"), norm("output")
+
+    def __call__(self, x: Array, mask: Array) -> Array:
+        n, longest, dim = x.shape
+        qkv = _dense(x, *self._qkv).reshape(n, longest, 3, _N_HEADS, dim // _N_HEADS)
+        # Contiguous copies: on strided views NumPy multiplies without BLAS, 30 times slower.
+        q = np.ascontiguousarray(qkv[:, :, 0].transpose(0, 2, 1, 3))
+        k = np.ascontiguousarray(qkv[:, :, 1].transpose(0, 2, 3, 1))
+        v = np.ascontiguousarray(qkv[:, :, 2].transpose(0, 2, 1, 3))
+        q *= np.float32((dim // _N_HEADS) ** -0.5)
+        logits = q @ k
+        logits += mask
+        attended = (_softmax(logits) @ v).transpose(0, 2, 1, 3).reshape(n, longest, dim)
+        x = _layer_norm(x + _dense(attended, *self._out), *self._out_norm)
+        return _layer_norm(x + _dense(_gelu_(_dense(x, *self._up)), *self._down), *self._down_norm)
+
+
+def load() -> SentenceEncoder:
+    """Load MiniLM out of its package.
+
+    Raises:
+        MissingPackageError: the package is not installed.
+        ChangedFileError: a file differs from the pinned one.
+    """
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    files = {Path(name).name: path for name, path in locate(MINILM).items()}
+    weights = load_file(files["model.safetensors"])
+    tokenizer = Tokenizer.from_file(str(files["tokenizer.json"]))
+    space = f"sentence-minilm-{fingerprint(MINILM, settings=f'max_tokens={MAX_TOKENS}')}-384"
+    return SentenceEncoder(weights, tokenizer, space)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield rows in batches of sentences of like length, so that little is padding."""
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[row] > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _dense(x: Array, kernel: Array, bias: Array) -> Array:
+    y = x.reshape(-1, x.shape[-1]) @ kernel
+    y += bias
+    return y.reshape(*x.shape[:-1], -1)
+
+
+def _layer_norm(x: Array, weight: Array, bias: Array) -> Array:
+    x = x - x.mean(axis=-1, keepdims=True)
+    variance = np.einsum("...i,...i->...", x, x)[..., None] / x.shape[-1]
+    x /= np.sqrt(variance + _LAYER_NORM_EPSILON)
+    x *= weight
+    x += bias
+    return x
+
+
+def _softmax(logits: Array) -> Array:
+    logits -= logits.max(axis=-1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=-1, keepdims=True)
+    return logits
+
+
+def _gelu_(x: Array) -> Array:
+    """Replace x, [..., dim], by x · Φ(x), with the error function of Abramowitz and Stegun 7.1.26 (off by 1.5e-7)."""
+    rows = x.reshape(-1, x.shape[-1])
+    for start in range(0, len(rows), 32):  # what fits into the processor's cache; three times faster than all at once
+        part = rows[start : start + 32]
+        z = np.abs(part)
+        z *= np.float32(0.5**0.5)
+        t = 1 / (1 + np.float32(0.3275911) * z)
+        tail = np.float32(1.061405429) * t
+        for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+            tail += np.float32(coefficient)
+            tail *= t
+        np.square(z, out=z)
+        np.negative(z, out=z)
+        np.exp(z, out=z)
+        tail *= z  # 1 - erf(|x| / √2)
+        erf = np.copysign(1 - tail, part)
+        erf += 1
+        part *= erf
+    x *= np.float32(0.5)
+    return x
