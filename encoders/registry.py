@@ -1,0 +1,43 @@
+"""Encoders and readers by name. A new one is a module with a factory, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+FACTORIES: Mapping[str, str] = MappingProxyType(
+    {
+        "labels": "encoders.labels:load",
+        "sentence": "encoders.sentence:load",
+        "music": "encoders.music:load",
+        "whisper": "encoders.whisper:load",
+    }
+)
+"""Name → "module:factory"; the module is imported when the name is asked for."""
+
+
+class UnknownEncoderError(LookupError):
+    """No encoder has this name; the message lists those that there are."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `load` knows."""
+    return tuple(FACTORIES)
+
+
+def load(name: str) -> Any:
+    """Return the encoder or reader of this name, whose weights load when it first encodes something.
+
+    The result fulfils one or several of the protocols of `encoders.spec`, by name: `FrameEncoder`, `SoundEncoder`,
+    `TextEncoder`, `SpeechReader`.
+
+    Raises:
+        UnknownEncoderError: there is none of this name.
+        MissingPackageError: the package with its weights is not on this machine.
+    """
+    if name not in FACTORIES:
+        raise UnknownEncoderError(f"There is no encoder {name!r}; known are {', '.join(names())}.")
+    module, _, factory = FACTORIES[name].partition(":")
+    return getattr(import_module(module), factory)()
