@@ -56,6 +56,8 @@ class Sampling:
     """A longer shot is split into equal parts."""
     rate_hz: int = 16000
     """Sample rate of the mono sound that leaves the decoder."""
+    window_seconds: float = 10.0
+    """Length of one audio moment."""
     chunk_seconds: float = 60.0
     """Media time after which the decoder hands over what it has."""
 

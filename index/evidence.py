@@ -1,0 +1,130 @@
+"""From candidates of several lists to hits: one for each moment of an asset, with all that speaks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from encoders.spec import Label
+from index.hits import Hit, Hits, harmless
+from index.lists import Generation, MomentList
+from pipeline.media import Modality
+
+LEAST_SHARED = 0.5
+"""Two moments of one asset are the same when they share this much of the shorter one."""
+QUOTED = 120
+N_LABELS = 3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of one list, with its calibrated score."""
+
+    source: MomentList
+    row: int
+    score: float
+
+    @cached_property
+    def moment(self) -> Mapping[str, Any]:
+        """Return what the row is."""
+        return self.source.row(self.row)
+
+    @property
+    def modality(self) -> str:
+        """Return the list's modality."""
+        return self.source.entry.modality
+
+
+@dataclass
+class Folded:
+    """The best candidate for a moment, and the others that speak for it."""
+
+    best: Candidate
+    others: list[Candidate] = field(default_factory=list)
+
+
+def fold(candidates: Sequence[Candidate], k: int) -> list[Folded]:
+    """Return the k best moments; candidates of the same asset and time, in whatever modality, become one."""
+    folded: list[Folded] = []
+    by_asset: dict[int, list[Folded]] = {}
+    for candidate in sorted(candidates, key=lambda c: (-c.score, c.modality, c.row)):
+        asset = int(candidate.source.asset_rows[candidate.row])
+        same = next((f for f in by_asset.get(asset, ()) if _same(f.best, candidate)), None)
+        if same is not None:
+            if candidate.modality not in {c.modality for c in (same.best, *same.others)}:
+                same.others.append(candidate)
+        elif len(folded) < k:
+            folded.append(Folded(candidate))
+            by_asset.setdefault(asset, []).append(folded[-1])
+    return folded
+
+
+def _same(a: Candidate, b: Candidate) -> bool:
+    first, second = a.moment, b.moment
+    if not (first["stop_seconds"] and second["stop_seconds"]):
+        return True  # a still picture has no other moments
+    if (a.modality == Modality.TEXT) != (b.modality == Modality.TEXT):
+        return False  # a title speaks for the whole film, and would swallow each of its moments
+    shared = min(first["stop_seconds"], second["stop_seconds"]) - max(first["start_seconds"], second["start_seconds"])
+    shorter = min(m["stop_seconds"] - m["start_seconds"] for m in (first, second))
+    return bool(shared > 0 and shared >= LEAST_SHARED * shorter)
+
+
+def present(folded: Sequence[Folded], generation: Generation) -> Hits:
+    """Return folded candidates as hits, ranked from 1."""
+    hits = [_hit(rank, each, generation) for rank, each in enumerate(folded, 1)]
+    return Hits(hits, generation.manifest.generation)
+
+
+def _hit(rank: int, each: Folded, generation: Generation) -> Hit:
+    moment = each.best.moment
+    asset = generation.assets.slice(moment["asset_row"], 1).to_pylist()[0]
+    thumb = next((c.moment["thumb"] for c in (each.best, *each.others) if _has_thumb(c)), None)
+    return Hit(
+        rank=rank,
+        score=each.best.score,
+        why="; ".join(dict.fromkeys(_why(c) for c in (each.best, *each.others))),
+        uri=asset["uris"][0] if asset["uris"] else "",
+        asset_id=asset["asset_id"],
+        moment_id=moment["moment_id"],
+        modality=each.best.modality,
+        start_seconds=moment["start_seconds"],
+        stop_seconds=moment["stop_seconds"],
+        text=moment["text"] or "",
+        language=moment["language"] or "",
+        labels=_labels(moment),
+        thumb=f"thumbs/{thumb['pack']}#{thumb['offset']}+{thumb['length']}" if thumb else "",
+        space=each.best.source.entry.space,
+    )
+
+
+def _has_thumb(candidate: Candidate) -> bool:
+    thumb = candidate.moment["thumb"]
+    return bool(thumb and thumb["pack"])
+
+
+def _labels(moment: Mapping[str, Any]) -> tuple[Label, ...]:
+    return tuple(Label(label["name"], round(label["score"], 4)) for label in moment["labels"] or ())
+
+
+def _why(candidate: Candidate) -> str:
+    moment = candidate.moment
+    seen = ", ".join(f"{label.name} {label.score:.0%}" for label in _labels(moment)[:N_LABELS])
+    said = harmless(moment["text"] or "")
+    quoted = f'"{said[:QUOTED]}…"' if len(said) > QUOTED else f'"{said}"'
+    match candidate.modality:
+        case Modality.VISUAL:
+            return f"looks like {seen}" if seen else "looks alike"
+        case Modality.AUDIO:
+            return f"sounds like {seen}" if seen else "sounds alike"
+        case Modality.SPEECH:
+            where = " (translated)" if moment["track"].startswith("translation:") else ""
+            return f"says {quoted}{where}"
+        case Modality.TEXT:
+            return f"{moment['track']}: {quoted}"
+        case _:
+            return "; ".join(
+                part for part in (f"shows {seen}" if seen else "", f"says {quoted}" if said else "") if part
+            )

@@ -1,0 +1,133 @@
+"""A generation that is open for reading: its lists, and what their rows are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from index.calibrate import calibrated
+from index.generation import ListEntry, Manifest, Null, current, read_manifest
+from index.vector_index import VectorIndex
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows of one list with their calibrated scores, best first."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+class MomentList:
+    """The moments of one modality in one space. Loads its index when first searched."""
+
+    def __init__(self, folder: Path, entry: ListEntry, media: NDArray[np.str_]) -> None:
+        self.entry = entry
+        self._folder = folder
+        self._media = media
+        self._loading = threading.Lock()
+        self._index: VectorIndex | None = None
+
+    @cached_property
+    def moments(self) -> pa.Table:
+        """Return what each row is; memory-mapped."""
+        return _read_arrow(self._folder / f"{self.entry.name}.moments.arrow")
+
+    @cached_property
+    def asset_rows(self) -> NDArray[np.int32]:
+        """Return for each row its asset's row in the generation's assets."""
+        return np.asarray(self.moments["asset_row"].to_numpy())
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float16]:
+        """Return the exact vectors, float16 [N, dim], in row order; memory-mapped."""
+        return np.asarray(np.load(self._folder / f"{self.entry.name}.vectors.npy", mmap_mode="r", allow_pickle=False))
+
+    @property
+    def index(self) -> VectorIndex:
+        """Return the index over the rows."""
+        with self._loading:
+            if self._index is None:
+                self._index = VectorIndex.load(self._folder / f"{self.entry.name}.faiss")
+            return self._index
+
+    def search(
+        self, vector: NDArray[np.float32], k: int, kind: str, media: str | None, without: int | None = None
+    ) -> Candidates:
+        """Return the k best rows for one question.
+
+        Args:
+            vector: float32 [dim], unit norm, in this list's space.
+            k: how many at most.
+            kind: "words" or "media": which null the scores are held against.
+            media: only rows of such assets.
+            without: leave out this asset (its row).
+        """
+        allowed = self._allowed(media, without)
+        if allowed is not None and not allowed.any():
+            return Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
+        found = self.index.search(vector[None], min(k, len(self.index)), allowed)
+        keep = found.rows[0] >= 0
+        null = self.entry.nulls.get(kind, Null(0.0, 1.0))
+        return Candidates(found.rows[0][keep], calibrated(found.scores[0][keep], null))
+
+    def _allowed(self, media: str | None, without: int | None) -> NDArray[np.bool_] | None:
+        if media is None and without is None:
+            return None
+        allowed = np.ones(len(self.asset_rows), bool)
+        if media is not None:
+            allowed &= (self._media == media)[self.asset_rows]
+        if without is not None:
+            allowed &= self.asset_rows != without
+        return allowed
+
+    def row(self, at: int) -> Mapping[str, Any]:
+        """Return what a row is, as plain values."""
+        described: Mapping[str, Any] = self.moments.slice(at, 1).to_pylist()[0]
+        return described
+
+
+class Generation:
+    """One generation, checked against its manifest when it is opened; never changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest: Manifest = read_manifest(folder)
+        self.assets = _read_arrow(folder / "assets.arrow")
+        media = np.array(self.assets["media"].to_pylist(), dtype=np.str_)
+        self.lists = tuple(MomentList(folder, entry, media) for entry in self.manifest.lists)
+
+    @classmethod
+    def in_force(cls, index: Path) -> Generation:
+        """Open the generation that is in force; one that is replaced and removed meanwhile is passed over."""
+        folder = current(index)
+        try:
+            return cls(folder)
+        except Exception:
+            if current(index) == folder:
+                raise
+            return cls(current(index))
+
+    @cached_property
+    def _rows_of_uri(self) -> Mapping[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        names = zip(self.assets["uris"].to_pylist(), self.assets["locations"].to_pylist(), strict=True)
+        for row, (uris, locations) in enumerate(names):
+            for name in {*uris, *locations, *(place.removeprefix("file://") for place in locations)}:
+                found.setdefault(name, []).append(row)
+        return found
+
+    def rows_of(self, uri: str) -> list[int]:
+        """Return the rows of the assets that are called so: by path below the source, full path or location."""
+        return self._rows_of_uri.get(uri, [])
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -1,0 +1,83 @@
+"""From what a person asks with to one vector for each space that the question can enter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from encoders.fusion import concatenate, pool
+from numpy.typing import NDArray
+
+from encoders.spec import TextEncoder, Vectors
+from pipeline.decode import decode
+from pipeline.errors import MediaError, QueryError
+from pipeline.media import FrameChunk, Modality, Sampling, SoundChunk
+from pipeline.recipe import Models
+
+
+class Questioner:
+    """Encodes questions with the models of the archive's profile; weights load when a question first needs them."""
+
+    def __init__(self, models: Models, fusion: Mapping[Modality, float]) -> None:
+        self.models = models
+        self.fusion = fusion
+
+    def words(self, texts: Sequence[str]) -> dict[str, Vectors]:
+        """Return space → float32 [N, dim] for N texts."""
+        text = self.models.text
+        blocks = {Modality.SPEECH: text.encode_texts(texts)}
+        for modality, encoder in ((Modality.VISUAL, self.models.visual), (Modality.AUDIO, self.models.audio)):
+            if isinstance(encoder, TextEncoder):
+                blocks[modality] = encoder.encode_texts(texts)
+        spaces = {self.models.blocks()[modality][0]: vectors for modality, vectors in blocks.items()}
+        scenes = [self._scene({m: vectors[n] for m, vectors in blocks.items()}) for n in range(len(texts))]
+        return spaces | {self.models.scene_space(self.fusion): np.stack(scenes)}
+
+    def picture(self, path: Path) -> dict[str, Vectors]:
+        """Return space → float32 [1, dim] for a picture, or for a film as a whole.
+
+        Raises:
+            QueryError: the file is no picture and no film.
+        """
+        chunks = [piece for piece in _decoded(path, Modality.VISUAL) if isinstance(piece, FrameChunk)]
+        if not chunks:
+            raise QueryError(f"{path} has no picture in it; give a picture or a film.")
+        vectors = np.concatenate([self.models.visual.encode_frames(chunk.pixels).vectors for chunk in chunks])
+        return self._seen_or_heard(Modality.VISUAL, pool(vectors))
+
+    def sound(self, sound: Path | NDArray[np.float32]) -> dict[str, Vectors]:
+        """Return space → float32 [1, dim] for a file with sound, or for mono samples at the encoder's rate.
+
+        Raises:
+            QueryError: there is no sound in it.
+        """
+        if isinstance(sound, Path):
+            parts = [p.samples for p in _decoded(sound, Modality.AUDIO) if isinstance(p, SoundChunk)]
+        else:
+            parts = [np.asarray(sound, np.float32)]
+            if parts[0].ndim != 1 or not np.isfinite(parts[0]).all():
+                raise QueryError(f"Sound needs to be float32 [T], mono and finite, got shape {parts[0].shape}.")
+        samples = np.concatenate(parts) if parts else np.empty(0, np.float32)
+        if not len(samples) or not np.abs(samples).max() > 0:
+            raise QueryError(f"{sound if isinstance(sound, Path) else 'The array'} has no sound in it.")
+        n = max(1, round(len(samples) / (Sampling().window_seconds * (self.models.audio.spec.rate_hz or 1))))
+        vectors = self.models.audio.encode_sound(np.array_split(samples, n)).vectors
+        return self._seen_or_heard(Modality.AUDIO, pool(vectors))
+
+    def _seen_or_heard(self, modality: Modality, vector: NDArray[np.float32]) -> dict[str, Vectors]:
+        space, _ = self.models.blocks()[modality]
+        return {space: vector[None], self.models.scene_space(self.fusion): self._scene({modality: vector})[None]}
+
+    def _scene(self, blocks: Mapping[Modality, NDArray[np.float32]]) -> NDArray[np.float32]:
+        dims = {m: dim for m, (_, dim) in self.models.blocks().items()}
+        return concatenate({m: blocks.get(m) for m in dims}, dims, self.fusion)
+
+
+def _decoded(path: Path, modality: Modality) -> list[object]:
+    if not path.exists():
+        raise QueryError(f"There is no file {path}.")
+    try:
+        return list(decode(path, Sampling(), want=frozenset({modality})))
+    except MediaError as error:
+        raise QueryError(f"{path} cannot be used as a question: {error}.") from error

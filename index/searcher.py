@@ -1,0 +1,204 @@
+"""Search and recommendation over the generation in force.
+
+archive = index.open("my-archive")
+for hit in archive.search("a dog in the snow", k=5):
+    print(hit.uri, hit.start_seconds, hit.why)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from encoders.fusion import pool
+from numpy.typing import NDArray
+
+from index.evidence import Candidate, fold, present
+from index.generation import current
+from index.hits import Hits
+from index.lists import Generation, MomentList
+from index.query import Questioner
+from pipeline.archive import Archive, open_archive
+from pipeline.errors import QueryError
+from pipeline.media import Media, Modality
+from pipeline.recipe import Models
+from pipeline.store.thumbs import read_thumb
+
+ASKED = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH, Modality.TEXT)
+"""The modalities of a search that names none. Scenes hold the same moments once more, fused; they are asked by name."""
+SPARE = 8
+"""Candidates per list for each hit that is wanted: folding needs some to spare."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    kind: str
+    vectors: Mapping[str, NDArray[np.float32]]
+    """Space → float32 [dim]."""
+
+
+class Searcher:
+    """An archive that can be searched. Safe to share between threads; follows new generations by itself."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._questioner = Questioner(Models.of(archive.settings.profile), archive.settings.fusion)
+        self._moving = threading.Lock()
+        self._generation = Generation.in_force(archive.index)
+
+    @property
+    def generation(self) -> Generation:
+        """Return the generation in force, opening a new one when it has been published."""
+        if current(self._archive.index).name != self._generation.manifest.generation:
+            with self._moving:
+                self._generation = Generation.in_force(self._archive.index)
+        return self._generation
+
+    def search(
+        self,
+        words: str | None = None,
+        *,
+        image: str | Path | None = None,
+        audio: str | Path | NDArray[np.float32] | None = None,
+        k: int = 10,
+        modality: str | None = None,
+        media: str | None = None,
+    ) -> Hits:
+        """Find moments by words, by a picture, by a sound, or by several of them at once.
+
+        Args:
+            words: what to look for, as one would say it.
+            image: a picture (or film) file.
+            audio: a file with sound, or mono samples, float32 [T], in [-1, 1], at 16 kHz.
+            k: how many hits at most.
+            modality: "visual", "audio", "speech", "text" or "scene"; None: all but scene.
+            media: "video", "audio" or "image"; None: all.
+
+        Raises:
+            QueryError: the question has no content, or none that the archive can be asked for.
+        """
+        kinds = _check(k, modality, media)
+        question = self._question(words, image, audio)
+        generation = self.generation
+        candidates = [
+            candidate
+            for each in generation.lists
+            if each.entry.modality in kinds and each.entry.space in question.vectors
+            for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media)
+        ]
+        return present(fold(candidates, k), generation)
+
+    def recommend(
+        self,
+        like: str,
+        *,
+        at_seconds: float | None = None,
+        k: int = 10,
+        modality: str | None = None,
+        media: str | None = None,
+    ) -> Hits:
+        """Find moments of other assets that are like a moment, or like a whole asset.
+
+        Args:
+            like: the asset: its path below its source, or its full path.
+            at_seconds: the moment's time; None: the whole asset.
+            k: how many hits at most.
+            modality: in which way alike; None: in any but scene.
+            media: only such assets.
+
+        Raises:
+            QueryError: there is no such asset or moment.
+        """
+        kinds = _check(k, modality, media)
+        generation = self.generation
+        seed = _asset(generation, like)
+        candidates: list[Candidate] = []
+        n_seeds = 0
+        for each in generation.lists:
+            if each.entry.modality not in kinds - {Modality.TEXT}:
+                continue
+            rows = _rows_at(each, seed, at_seconds)
+            n_seeds += len(rows)
+            if len(rows):
+                vector = pool(np.asarray(each.vectors[rows], np.float32))
+                candidates += _ask(each, vector, k * SPARE, "media", media, without=seed)
+        if not n_seeds:
+            when = "" if at_seconds is None else f" at {at_seconds:g} seconds"
+            raise QueryError(
+                f"{like} has no {modality or 'indexed'} moment{when}; see `rushes search` for its moments."
+            )
+        return present(fold(candidates, k), generation)
+
+    def thumbnail(self, thumb: str) -> bytes:
+        """Return the small picture, WebP, that a hit's `thumb` names; empty if it names none."""
+        if not thumb:
+            return b""
+        pack, _, place = thumb.removeprefix("thumbs/").partition("#")
+        offset, _, length = place.partition("+")
+        return read_thumb(self._archive.thumbs, Path(pack).name, int(offset), int(length))
+
+    def _question(
+        self, words: str | None, image: str | Path | None, audio: str | Path | NDArray[np.float32] | None
+    ) -> _Question:
+        asked = []
+        if words is not None and words.strip():
+            asked.append(self._questioner.words([words]))
+        if image is not None:
+            asked.append(self._questioner.picture(Path(image)))
+        if audio is not None:
+            asked.append(self._questioner.sound(Path(audio) if isinstance(audio, str) else audio))
+        if not asked:
+            raise QueryError("The question has no content; give words, a picture or a sound.")
+        spaces = {space for vectors in asked for space in vectors}
+        joined = {s: pool(np.concatenate([vectors[s] for vectors in asked if s in vectors])) for s in spaces}
+        return _Question("words" if image is None and audio is None else "media", joined)
+
+
+def open(path: str | Path) -> Searcher:  # noqa: A001 - read as `index.open`
+    """Open an archive for searching.
+
+    Raises:
+        ArchiveError: there is no archive, or it has no index yet.
+        IntegrityError: its index is damaged.
+    """
+    return Searcher(open_archive(Path(path)))
+
+
+def _check(k: int, modality: str | None, media: str | None) -> set[str]:
+    if k < 1:
+        raise QueryError(f"k = {k} needs to be at least 1.")
+    if media is not None and media not in set(Media):
+        raise QueryError(f"There is no medium {media!r}; known are {', '.join(Media)}.")
+    if modality is None:
+        return set(ASKED)
+    if modality not in set(Modality):
+        raise QueryError(f"There is no modality {modality!r}; known are {', '.join(Modality)}.")
+    return {modality}
+
+
+def _ask(
+    each: MomentList, vector: NDArray[np.float32], k: int, kind: str, media: str | None, without: int | None = None
+) -> Sequence[Candidate]:
+    found = each.search(vector, k, kind, media, without)
+    return [Candidate(each, int(row), float(score)) for row, score in zip(found.rows, found.scores, strict=True)]
+
+
+def _asset(generation: Generation, like: str) -> int:
+    rows = generation.rows_of(like)
+    if not rows:
+        raise QueryError(f"The index has no file {like}; give its path below its source, as hits show it.")
+    if len(rows) > 1:
+        places = ", ".join(generation.assets["locations"][row][0].as_py() for row in rows[:3])
+        raise QueryError(f"{len(rows)} files are called {like}; give the full path of one: {places}.")
+    return rows[0]
+
+
+def _rows_at(each: MomentList, asset_row: int, at_seconds: float | None) -> NDArray[np.int64]:
+    rows = np.flatnonzero(each.asset_rows == asset_row)
+    if at_seconds is None or not len(rows):
+        return rows
+    starts, stops = (each.moments[name].to_numpy()[rows] for name in ("start_seconds", "stop_seconds"))
+    return rows[(starts <= at_seconds) & ((at_seconds < stops) | (stops == 0))]

@@ -1,0 +1,113 @@
+"""An archive on disk: where everything lies, how one is made, opened and locked.
+
+archive/
+  rushes.toml        what a person decides
+  tables/            the truth (Delta), and the batch that is being committed
+  thumbs/            packs of small pictures
+  index/             generations, derived from the tables
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders.profiles import profile
+
+from pipeline.config import Settings, load_settings, render_settings
+from pipeline.errors import ArchiveError, ConfigError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An opened archive: its place, and what its rushes.toml says."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def tables(self) -> Path:
+        """Where the Delta tables lie."""
+        return self.root / "tables"
+
+    @property
+    def thumbs(self) -> Path:
+        """Where the packs of small pictures lie."""
+        return self.root / "thumbs"
+
+    @property
+    def index(self) -> Path:
+        """Where the index generations lie."""
+        return self.root / "index"
+
+
+def create_archive(root: Path, sources: list[str], profile_name: str = "embedded") -> Archive:
+    """Make a new archive, with a rushes.toml to edit.
+
+    Raises:
+        ArchiveError: `root` already is one, or holds other things, or a source does not exist.
+        ConfigError: the profile does not exist.
+    """
+    try:
+        profile(profile_name)
+    except LookupError as exc:
+        raise ConfigError(str(exc.args[0])) from exc
+    if (root / "rushes.toml").exists():
+        raise ArchiveError(f"{root} is an archive already; edit {root / 'rushes.toml'} to change its sources.")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ArchiveError(f"{root} exists and is not empty; name a new folder for the archive.")
+    places = tuple(_place(root, source) for source in sources)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "rushes.toml").write_text(render_settings(places, profile_name), "utf8")
+    return open_archive(root)
+
+
+def open_archive(root: Path) -> Archive:
+    """Open an archive.
+
+    Raises:
+        ArchiveError: there is none.
+        ConfigError: its rushes.toml cannot be read.
+    """
+    if not (root / "rushes.toml").exists():
+        what = "is no archive: it has no rushes.toml" if root.is_dir() else "does not exist"
+        raise ArchiveError(f"{root} {what}; make an archive with `rushes init {root} --source FOLDER`.")
+    return Archive(root.resolve(), load_settings(root / "rushes.toml"))
+
+
+@contextmanager
+def writing(archive: Archive) -> Iterator[None]:
+    """Hold the archive for writing; the system lets go of it when this process ends, however it ends.
+
+    Raises:
+        ArchiveError: another process holds it.
+    """
+    with (archive.root / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise ArchiveError(
+                f"{archive.root} is being written by process {holder}; wait until it has finished."
+            ) from exc
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _place(root: Path, source: str) -> str:
+    if "://" in source and not source.startswith("file://"):
+        return source
+    folder = Path(source.removeprefix("file://")).expanduser().resolve()
+    if not folder.is_dir():
+        raise ArchiveError(f"The source {source} is no folder; name one that exists.")
+    inside = root.resolve()
+    if folder.is_relative_to(inside) or inside.is_relative_to(folder):
+        raise ArchiveError(f"The archive {root} and its source {source} lie in one another; keep them apart.")
+    return str(folder)

@@ -1,0 +1,124 @@
+"""rushes.toml: what a person decides about an archive, read once and passed on as a frozen value."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from encoders.profiles import profile
+
+from pipeline.errors import ConfigError
+from pipeline.media import Modality, Sampling
+
+DEFAULT_FUSION: Mapping[Modality, float] = {Modality.VISUAL: 0.5, Modality.AUDIO: 0.1, Modality.SPEECH: 0.4}
+"""Chosen by tests/benchmarks/retrieval.py: the best of a grid on written and spoken questions together."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What rushes.toml says."""
+
+    sources: tuple[str, ...]
+    """Folders (absolute, or relative to the archive) or object-store URIs; read, never written."""
+    profile: str = "embedded"
+    follow_links: bool = False
+    """Also read what links inside a source point to outside it."""
+    sampling: Sampling = field(default_factory=Sampling)
+    fusion: Mapping[Modality, float] = field(default_factory=lambda: dict(DEFAULT_FUSION))
+    """Weight of each modality in a scene vector; 0 leaves it out."""
+
+
+def load_settings(path: Path) -> Settings:
+    """Read rushes.toml.
+
+    Raises:
+        ConfigError: it is missing, no TOML, or says something that cannot be; the message names file, key and cure.
+    """
+    try:
+        said = tomllib.loads(path.read_text("utf8"))
+    except OSError as exc:
+        raise ConfigError(f"Cannot read {path} ({exc.strerror}); make it readable, or run `rushes init`.") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} is not valid TOML: {exc}; correct that place.") from exc
+    known = {f.name for f in fields(Settings)}
+    _refuse_unknown(path, "", said, known)
+    return Settings(
+        sources=_sources(path, said.get("sources")),
+        profile=_profile(path, said.get("profile", "embedded")),
+        follow_links=_of_type(path, "follow_links", said.get("follow_links", False), bool),
+        sampling=_sampling(path, _of_type(path, "sampling", said.get("sampling", {}), dict)),
+        fusion=_fusion(path, _of_type(path, "fusion", said.get("fusion", {}), dict)),
+    )
+
+
+def render_settings(sources: tuple[str, ...], profile_name: str) -> str:
+    """Return the text of a new rushes.toml: what was asked for, and the defaults to edit, each explained."""
+    sampling = Sampling()
+    weights = "\n".join(f"{modality} = {weight}" for modality, weight in DEFAULT_FUSION.items())
+    return f"""\
+# What Rushes does with this archive. Edit it freely: the next `rushes ingest` redoes exactly what a change invalidates.
+sources = {json.dumps(list(sources), ensure_ascii=False)}
+profile = {json.dumps(profile_name)}       # which encoders
+follow_links = false          # true: also read what links inside a source point to outside it
+
+[sampling]
+interval_seconds = {sampling.interval_seconds}        # time between the frames of one shot
+longest_shot_seconds = {sampling.longest_shot_seconds}   # a longer shot is split
+window_seconds = {sampling.window_seconds}         # length of one audio moment
+
+[fusion]                      # weight of each modality in a scene vector
+{weights}
+"""
+
+
+def _refuse_unknown(path: Path, table: str, said: Mapping[str, Any], known: set[str]) -> None:
+    for key in said:
+        if key not in known:
+            where = f"[{table}] " if table else ""
+            raise ConfigError(f"{path}: {where}{key!r} means nothing; known are {', '.join(sorted(known))}.")
+
+
+def _of_type(path: Path, key: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{path}: {key} = {value!r} needs to be a {kind.__name__}.")
+    return value
+
+
+def _sources(path: Path, said: Any) -> tuple[str, ...]:
+    if not isinstance(said, list) or not said or not all(isinstance(s, str) and s for s in said):
+        raise ConfigError(f'{path}: sources = {said!r} needs at least one folder, such as sources = ["/media/films"].')
+    return tuple(dict.fromkeys(said))
+
+
+def _profile(path: Path, said: Any) -> str:
+    try:
+        return profile(said).name
+    except LookupError as exc:
+        raise ConfigError(f"{path}: {exc.args[0]}") from exc
+
+
+def _positive(path: Path, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ConfigError(f"{path}: {key} = {value!r} needs to be a number above 0.")
+    return value
+
+
+def _sampling(path: Path, said: Mapping[str, Any]) -> Sampling:
+    kinds = {name: type(value) for name, value in asdict(Sampling()).items()}
+    _refuse_unknown(path, "sampling", said, set(kinds))
+    return Sampling(**{key: kinds[key](_positive(path, f"sampling.{key}", value)) for key, value in said.items()})
+
+
+def _fusion(path: Path, said: Mapping[str, Any]) -> Mapping[Modality, float]:
+    _refuse_unknown(path, "fusion", said, {m.value for m in DEFAULT_FUSION})
+    for key, value in said.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise ConfigError(f"{path}: fusion.{key} = {value!r} needs to be a number, 0 or more.")
+    weights = dict(DEFAULT_FUSION) | {Modality(key): float(value) for key, value in said.items()}
+    if not any(weights.values()):
+        raise ConfigError(f"{path}: [fusion] has no weight above 0; give at least one modality some.")
+    return weights

@@ -1,0 +1,297 @@
+"""The work on one asset as values and pure stages: decode → encode → assemble.
+
+An executor decides where and when the stages run, never what they do. Stages do not raise for what a file does to them:
+a bad file becomes a `Made` with a failure, and walks on to the ledger.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from encoders.fusion import pool
+from numpy.typing import NDArray
+
+from encoders.spec import Label
+from pipeline.decode import decode
+from pipeline.errors import MediaError
+from pipeline.executors.pictures import thumbnail
+from pipeline.media import (
+    Decoded,
+    Ending,
+    Facts,
+    FrameChunk,
+    Media,
+    Modality,
+    Moment,
+    Sampling,
+    Shot,
+    SoundChunk,
+    Transcript,
+)
+from pipeline.recipe import Models
+from pipeline.scenes import fuse_scenes
+
+DECODED = frozenset({Modality.VISUAL, Modality.AUDIO, Modality.SPEECH})
+"""The modalities that need the file itself."""
+INCOMPLETE = "incomplete"
+QUIETEST_RMS = 1e-3
+"""-60 dB: a stretch of sound below it gets no audio moment."""
+N_LABELS = 5
+TOLD = ("title", "artist", "album", "genre", "description", "comment", "keywords", "synopsis")
+"""The container's tags that are words about the content."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words about a whole asset that nobody says in it: title, description, tags, name."""
+
+    track: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One asset to work on, by reference."""
+
+    asset_id: str
+    path: Path
+    makes: frozenset[Modality]
+    """The modalities to make; others are kept as they are stored."""
+    transcripts: tuple[Transcript, ...] = ()
+    """From sidecars; they beat speech recognition."""
+    words: tuple[Words, ...] = ()
+    facts: Facts | None = None
+    """What is known already, when nothing needs to be decoded."""
+    kept: tuple[Moment, ...] = ()
+    """Stored moments that scenes are fused from."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something decoded, on its way to the encoders."""
+
+    asset_id: str
+    ordinal: int
+    """Place in the asset's sequence of pieces."""
+    body: Decoded | Words | MediaError
+    makes: frozenset[Modality]
+    """What to make of it."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of one piece: moments, or news of the asset."""
+
+    asset_id: str
+    ordinal: int
+    moments: tuple[Moment, ...] = ()
+    news: Facts | Ending | MediaError | None = None
+
+    @property
+    def last(self) -> bool:
+        """Tell whether this is the asset's last piece."""
+        return isinstance(self.news, Ending | MediaError)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything about one asset, ready to be committed."""
+
+    asset_id: str
+    facts: Facts | None
+    moments: tuple[Moment, ...]
+    failure: MediaError | None = None
+    """The file gave nothing."""
+    damage: str | None = None
+    """The file gave what came before its damage."""
+
+
+def decode_job(job: Job, sampling: Sampling) -> Generator[Piece]:
+    """Yield the pieces of one asset; the last one's body is an Ending or a MediaError."""
+    makes = job.makes - {Modality.SPEECH} if job.transcripts else job.makes
+    for ordinal, body in enumerate(_bodies(job, sampling, makes)):
+        yield Piece(job.asset_id, ordinal, body, makes)
+
+
+def _bodies(job: Job, sampling: Sampling, makes: frozenset[Modality]) -> Iterator[Decoded | Words | MediaError]:
+    if Modality.SPEECH in job.makes:
+        yield from job.transcripts
+    if Modality.TEXT in job.makes:
+        yield from job.words
+    if not makes & DECODED and job.facts is not None:
+        yield job.facts
+        yield Ending(decoded_seconds=job.facts.duration_seconds)
+        return
+    try:
+        for decoded in decode(job.path, sampling, want=makes & DECODED):
+            yield decoded
+            if isinstance(decoded, Facts) and Modality.TEXT in job.makes:
+                yield from _told(decoded)
+    except MediaError as failure:
+        yield failure
+
+
+def _told(facts: Facts) -> Iterator[Words]:
+    if said := ". ".join(facts.metadata[key] for key in TOLD if facts.metadata.get(key)):
+        yield Words("tags", said)
+
+
+class Encoding:
+    """The second stage, with its weights: pieces of any assets in, moments out, in order."""
+
+    def __init__(self, models: Models, sampling: Sampling) -> None:
+        self.models = models
+        self.sampling = sampling
+
+    def encode(self, pieces: Sequence[Piece]) -> list[Made]:
+        """Encode pieces; frames of equal shape go through the visual encoder together, whatever asset they are of."""
+        moments: dict[int, list[Moment]] = defaultdict(list)
+        self._see(pieces, moments)
+        for at, piece in enumerate(pieces):
+            if isinstance(piece.body, SoundChunk):
+                moments[at] += self._hear(piece, piece.body)
+            elif isinstance(piece.body, Transcript):
+                moments[at] += self._read(piece, piece.body)
+            elif isinstance(piece.body, Words):
+                (vector,) = self.models.text.encode_texts([piece.body.text])
+                moments[at].append(
+                    self._text(piece, Modality.TEXT, piece.body.track, (0.0, 0.0), piece.body.text, vector)
+                )
+        return [
+            Made(p.asset_id, p.ordinal, tuple(moments[at]), p.body if isinstance(p.body, News) else None)
+            for at, p in enumerate(pieces)
+        ]
+
+    def _see(self, pieces: Sequence[Piece], moments: dict[int, list[Moment]]) -> None:
+        by_shape: dict[tuple[int, ...], list[tuple[int, FrameChunk]]] = defaultdict(list)
+        for at, piece in enumerate(pieces):
+            if isinstance(piece.body, FrameChunk) and Modality.VISUAL in piece.makes:
+                by_shape[piece.body.pixels.shape[1:]].append((at, piece.body))
+        for group in by_shape.values():
+            encoded = self.models.visual.encode_frames(np.concatenate([chunk.pixels for _, chunk in group]))
+            first = 0
+            for at, chunk in group:
+                for shot in chunk.shots:
+                    rows = slice(first + shot.first, first + shot.last)
+                    moments[at].append(
+                        self._visual(pieces[at], chunk, shot, encoded.vectors[rows], encoded.labels[rows])
+                    )
+                first += len(chunk.pixels)
+
+    def _visual(
+        self,
+        piece: Piece,
+        chunk: FrameChunk,
+        shot: Shot,
+        vectors: NDArray[np.float32],
+        labels: Sequence[Sequence[Label]],
+    ) -> Moment:
+        return Moment(
+            asset_id=piece.asset_id,
+            modality=Modality.VISUAL,
+            track="v:0",
+            start_seconds=shot.start_seconds,
+            stop_seconds=shot.stop_seconds,
+            space=self.models.visual.spec.space,
+            vector=pool(vectors),
+            labels=_mean_labels(labels),
+            thumb=thumbnail(chunk.pixels[(shot.first + shot.last) // 2 if shot.stop_seconds else shot.first]),
+        )
+
+    def _hear(self, piece: Piece, sound: SoundChunk) -> Iterator[Moment]:
+        if Modality.AUDIO in piece.makes:
+            windows = list(_windows(sound, self.sampling))
+            if windows:
+                encoded = self.models.audio.encode_sound([samples for _, _, samples in windows])
+                for (start, stop, _), vector, labels in zip(windows, encoded.vectors, encoded.labels, strict=True):
+                    space = self.models.audio.spec.space
+                    yield Moment(
+                        piece.asset_id, Modality.AUDIO, "a:0", start, stop, space, vector, labels=labels[:N_LABELS]
+                    )
+        if Modality.SPEECH in piece.makes:
+            said = self.models.speech.read(sound.samples)
+            vectors = self.models.text.encode_texts([u.text for u in said]) if said else ()
+            for u, vector in zip(said, vectors, strict=True):
+                times = (sound.start_seconds + u.start_seconds, sound.start_seconds + u.stop_seconds)
+                yield self._text(piece, Modality.SPEECH, u.track, times, u.text, vector, u.language)
+
+    def _read(self, piece: Piece, transcript: Transcript) -> Iterator[Moment]:
+        if not transcript.lines:
+            return
+        vectors = self.models.text.encode_texts([line.text for line in transcript.lines])
+        for line, vector in zip(transcript.lines, vectors, strict=True):
+            times = (line.start_seconds, line.stop_seconds)
+            yield self._text(piece, Modality.SPEECH, transcript.track, times, line.text, vector, transcript.language)
+
+    def _text(
+        self, piece: Piece, modality: Modality, track: str, times: tuple[float, float],
+        text: str, vector: NDArray[np.float32], language: str = "",
+    ) -> Moment:  # fmt: skip
+        space = self.models.text.spec.space
+        return Moment(piece.asset_id, modality, track, *times, space, vector, text=text, language=language)
+
+
+News = (Facts, Ending, MediaError)
+"""Bodies that pass the encoders as they are."""
+
+
+def assemble(job: Job, made: Sequence[Made], models: Models, fusion: Mapping[Modality, float]) -> Result:
+    """Put an asset together from all that was made of its pieces, in any order, and fuse its scenes."""
+    made = sorted(made, key=lambda m: m.ordinal)
+    facts = next((m.news for m in made if isinstance(m.news, Facts)), job.facts)
+    failure = next((m.news for m in made if isinstance(m.news, MediaError)), None)
+    ending = next((m.news for m in made if isinstance(m.news, Ending)), None)
+    if failure is None and ending is None:
+        failure = MediaError(INCOMPLETE, "not all of the file's pieces came back; it is tried again next time")
+    if failure is not None or facts is None:
+        return Result(job.asset_id, facts, (), failure=failure or MediaError("not_media"))
+    moments = _one_voice([m for piece in made for m in piece.moments])
+    perceived = [m for m in moments if m.modality in DECODED]
+    damage = ending.damage if ending else None
+    if damage and not perceived:
+        return Result(job.asset_id, facts, (), failure=MediaError(damage))
+    duration = (
+        0.0 if facts.media == Media.IMAGE else max([facts.duration_seconds, *(m.stop_seconds for m in perceived)])
+    )
+    moments = [replace(m, stop_seconds=duration) if m.modality == Modality.TEXT else m for m in moments]
+    if Modality.SCENE in job.makes:
+        moments += fuse_scenes([*perceived, *job.kept], models, fusion)
+    unique = {m.moment_id: m for m in moments}
+    return Result(job.asset_id, replace(facts, duration_seconds=duration), tuple(unique.values()), damage=damage)
+
+
+def _one_voice(moments: list[Moment]) -> list[Moment]:
+    """A transcript that came with the file beats what was heard in it."""
+    heard = {"speech"}
+    given = [m for m in moments if m.modality == Modality.SPEECH and not _is_heard(m, heard)]
+    return [m for m in moments if m.modality != Modality.SPEECH or not given or not _is_heard(m, heard)]
+
+
+def _is_heard(moment: Moment, heard: set[str]) -> bool:
+    return moment.track in heard or moment.track.startswith("translation:")
+
+
+def _windows(sound: SoundChunk, sampling: Sampling) -> Iterator[tuple[float, float, NDArray[np.float32]]]:
+    """Cut sound into equal windows of about `window_seconds`; leave out silent ones."""
+    n = max(1, round(len(sound.samples) / (sampling.window_seconds * sampling.rate_hz)))
+    edges = np.linspace(0, len(sound.samples), n + 1).astype(int)
+    for first, last in pairwise(edges):
+        samples = sound.samples[first:last]
+        if len(samples) and float(np.sqrt(np.mean(np.square(samples)))) >= QUIETEST_RMS:
+            times = (sound.start_seconds + edge / sampling.rate_hz for edge in (first, last))
+            start, stop = (round(float(t), 3) for t in times)
+            yield start, stop, samples
+
+
+def _mean_labels(frames: Sequence[Sequence[Label]]) -> tuple[Label, ...]:
+    total: dict[str, float] = defaultdict(float)
+    for labels in frames:
+        for label in labels:
+            total[label.name] += label.score / len(frames)
+    best = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:N_LABELS]
+    return tuple(Label(name, score) for name, score in best)

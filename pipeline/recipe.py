@@ -1,0 +1,87 @@
+"""The recipe: everything that decides an asset's moments, as one fingerprint for each modality.
+
+A fingerprint is stored with what it made. Changing the fusion weights makes only scenes anew, from the vectors that are
+stored; changing the speech reader leaves the pictures alone; a new decoder redoes all that was decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from encoders.fusion import scene_space
+from encoders.profiles import profile
+
+import encoders
+from encoders.spec import FrameEncoder, SoundEncoder, SpeechReader, TextEncoder
+from pipeline.config import Settings
+from pipeline.media import Media, Modality
+
+REVISION = 1
+"""Counted up by hand when the code changes what it makes of the same file."""
+
+MADE_FROM: Mapping[Media | None, frozenset[Modality]] = {
+    Media.VIDEO: frozenset(Modality),
+    Media.AUDIO: frozenset({Modality.AUDIO, Modality.SPEECH, Modality.TEXT, Modality.SCENE}),
+    Media.IMAGE: frozenset({Modality.VISUAL, Modality.TEXT, Modality.SCENE}),
+    None: frozenset(Modality),
+}
+"""Which modalities an asset of each kind can have; None: not known yet."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The encoders and the reader of a profile. Their weights load when they are first used."""
+
+    visual: FrameEncoder
+    audio: SoundEncoder
+    text: TextEncoder
+    speech: SpeechReader
+
+    @classmethod
+    def of(cls, profile_name: str) -> Models:
+        """Return the models of a profile.
+
+        Raises:
+            MissingPackageError: weights are not on this machine; the message names the command that gets them.
+        """
+        chosen = profile(profile_name)
+        return cls(
+            visual=encoders.load(chosen.visual),
+            audio=encoders.load(chosen.audio),
+            text=encoders.load(chosen.text),
+            speech=encoders.load(chosen.speech),
+        )
+
+    def blocks(self) -> dict[Modality, tuple[str, int]]:
+        """Return space and dimension of each block that a scene vector can have."""
+        return {
+            Modality.VISUAL: (self.visual.spec.space, self.visual.spec.dim),
+            Modality.AUDIO: (self.audio.spec.space, self.audio.spec.dim),
+            Modality.SPEECH: (self.text.spec.space, self.text.spec.dim),
+        }
+
+    def scene_space(self, weights: Mapping[Modality, float]) -> str:
+        """Return the name of the space of scene vectors."""
+        return scene_space({m: space for m, (space, _) in self.blocks().items()}, weights)
+
+
+def fingerprints(settings: Settings, models: Models) -> dict[Modality, str]:
+    """Return the fingerprint of the recipe for each modality."""
+    decoding = {"revision": REVISION, "av": version("av"), **asdict(settings.sampling)}
+    text = models.text.spec.space
+    parts: dict[Modality, str] = {
+        Modality.VISUAL: _hash(decoding, models.visual.spec.space),
+        Modality.AUDIO: _hash(decoding, models.audio.spec.space),
+        Modality.SPEECH: _hash(decoding, models.speech.name, text),
+        Modality.TEXT: _hash(REVISION, text),
+    }
+    perceived = {m: parts[m] for m in (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH)}
+    return parts | {Modality.SCENE: _hash(perceived, models.scene_space(settings.fusion))}
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()

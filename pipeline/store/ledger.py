@@ -1,0 +1,80 @@
+"""The ledger: which asset was processed under which recipe with which outcome, and what that leaves to do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.media import Modality, Outcome
+from pipeline.recipe import MADE_FROM
+from pipeline.store.discover import Found
+from pipeline.store.schemas import AssetRow, Location
+
+READ_BYTES = 1 << 20
+
+
+@dataclass
+class Plan:
+    """What a listing of the sources leaves to do, before any file has been opened."""
+
+    look: list[tuple[Found, AssetRow | None]] = field(default_factory=list)
+    """Files to look at; with the asset that they are known as, where only recipe or sidecars are out of date."""
+    skipped: list[Found] = field(default_factory=list)
+    unchanged: dict[str, list[Location]] = field(default_factory=dict)
+    """asset_id → its locations that are as they were."""
+
+
+class Ledger:
+    """What the table assets says, by asset and by location."""
+
+    def __init__(self, rows: Iterable[AssetRow]) -> None:
+        self.rows = {row.asset_id: row for row in rows}
+        self._by_place = {
+            place.location: (row, place) for row in self.rows.values() for place in row.locations
+        }  # fmt: skip
+
+    def plan(self, found: Iterable[Found], recipe: Mapping[Modality, str]) -> Plan:
+        """Sort what was found into what is done and what is to do. Opens no file."""
+        plan = Plan()
+        for file in found:
+            if file.skip:
+                plan.skipped.append(file)
+                continue
+            row, place = self._by_place.get(file.place.location, (None, None))
+            if row is None or place is None or (place.size, place.mtime_ns) != (file.place.size, file.place.mtime_ns):
+                plan.look.append((file, None))
+            elif place.sidecars != file.place.sidecars or place.uri != file.place.uri or stale(row, recipe):
+                plan.look.append((file, row))
+            else:
+                plan.unchanged.setdefault(row.asset_id, []).append(file.place)
+        return plan
+
+
+def stale(row: AssetRow | None, recipe: Mapping[Modality, str]) -> frozenset[Modality]:
+    """Return the modalities that the recipe of today would make otherwise, or that were never made."""
+    media = row.facts.media if row and row.facts else None
+    if row is None or row.outcome == Outcome.DELETED:
+        return frozenset(Modality)
+    if row.outcome == Outcome.SKIPPED:
+        return frozenset()
+    return frozenset(m for m in MADE_FROM[media] if row.recipe.get(m) != recipe[m])
+
+
+def asset_id_of(path: Path) -> str:
+    """Return the hash of a file's content: BLAKE2b, 128 bits, in hex.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def id_of_place(location: str) -> str:
+    """Return the id of something that has no content to hash, such as a dangling link: the hash of where it lies."""
+    return hashlib.blake2b(b"location:" + location.encode("utf8", "surrogateescape"), digest_size=16).hexdigest()

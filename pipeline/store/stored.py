@@ -1,0 +1,33 @@
+"""Moments as they are stored, back as values: what scenes are fused from when only the fusion changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from encoders.spec import Label
+from pipeline.media import Modality, Moment
+from pipeline.store.tables import Tables
+from pipeline.store.thumbs import read_thumb
+
+
+def stored_moments(tables: Tables, thumbs: Path, asset_id: str, modalities: frozenset[Modality]) -> Iterator[Moment]:
+    """Yield the visible moments of one asset in some modalities."""
+    for row in tables.moments([asset_id]).to_pylist():
+        if row["modality"] in modalities:
+            thumb = row["thumb"]
+            yield Moment(
+                asset_id=asset_id,
+                modality=Modality(row["modality"]),
+                track=row["track"],
+                start_seconds=row["start_seconds"],
+                stop_seconds=row["stop_seconds"],
+                space=row["space"],
+                vector=np.array(row["vector"], np.float32),
+                text=row["text"],
+                language=row["language"],
+                labels=tuple(Label(label["name"], label["score"]) for label in row["labels"] or ()),
+                thumb=read_thumb(thumbs, **thumb) if thumb and thumb["pack"] else b"",
+            )

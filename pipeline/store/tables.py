@@ -1,0 +1,195 @@
+"""The two Delta tables, and a commit that gives the same rows once, whatever is killed and whenever.
+
+A batch of assets is first staged: one folder `pending/`, put in place by a rename, that holds the rows of both tables
+and the batch's number. Then moments are committed, then assets, each under an application transaction with that number,
+and the folder goes. `recover` finishes what was staged and not finished. Repeating a Delta transaction doubles its rows
+(delta-rs does not refuse it), so a table whose transaction version says that it has the batch is left alone: that
+question is asked before each commit, and so also answers for a commit whose outcome is unknown.
+
+A batch that redoes assets replaces their rows in the same Delta commit that adds the new ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+
+from pipeline.errors import ArchiveError, IntegrityError
+from pipeline.media import Modality
+from pipeline.store.schemas import ASSETS, MOMENTS, AssetRow, asset_rows, asset_table
+
+APPLICATION = "rushes-ingest"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that become visible together."""
+
+    assets: Sequence[AssetRow]
+    moments: pa.Table
+    """Rows of the schema MOMENTS, all of assets in this batch."""
+    replaces: Mapping[str, frozenset[Modality]]
+    """asset_id → the modalities whose stored moments this batch replaces; assets that are new are not in it."""
+
+
+class Tables:
+    """The tables of one archive. Any number may read; one at a time writes (`pipeline.archive.writing`)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._pending = root / "pending"
+
+    def create(self) -> None:
+        """Make the tables that do not exist yet."""
+        for name, schema, partitions in (("assets", ASSETS, None), ("moments", MOMENTS, ["space"])):
+            DeltaTable.create(str(self.root / name), schema=schema, partition_by=partitions, mode="ignore")
+
+    def commit(self, batch: Batch) -> None:
+        """Make a batch visible, exactly once; killed anywhere, it is either absent or finished by `recover`."""
+        self.recover()
+        self._stage(batch)
+        self._finish()
+
+    def recover(self) -> bool:
+        """Finish the batch that a killed run had staged; return whether there was one."""
+        for rest in self.root.glob(".staging-*"):
+            shutil.rmtree(rest)
+        if not self._pending.exists():
+            return False
+        self._finish()
+        return True
+
+    def assets(self) -> list[AssetRow]:
+        """Return the ledger: one row per asset."""
+        return asset_rows(self._open("assets").to_pyarrow_table())
+
+    def versions(self) -> dict[str, int]:
+        """Return the version of each table."""
+        return {name: self._open(name).version() for name in ("assets", "moments")}
+
+    def moments(self, asset_ids: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the visible moments: those that were made by the recipe that their asset's row names.
+
+        Args:
+            asset_ids: only of these assets; None: of all.
+            columns: only these columns; None: all.
+        """
+        assets = self._open("assets").to_pyarrow_table(columns=["asset_id", "recipe"])
+        current = {
+            f"{asset_id}/{modality}/{fingerprint}"
+            for asset_id, recipe in zip(assets["asset_id"].to_pylist(), assets["recipe"].to_pylist(), strict=True)
+            for modality, fingerprint in recipe or ()
+        }
+        dataset = self._open("moments").to_pyarrow_dataset()
+        wanted = None if asset_ids is None else pc.field("asset_id").isin(list(asset_ids))
+        needed = None if columns is None else list(dict.fromkeys([*columns, "asset_id", "modality", "recipe"]))
+        table = dataset.to_table(columns=needed, filter=wanted)
+        made = pc.binary_join_element_wise(table["asset_id"], table["modality"], table["recipe"], "/")
+        visible = table.filter(pc.is_in(made, value_set=pa.array(sorted(current), type=made.type)))
+        return visible if columns is None else visible.select(list(columns))
+
+    def _stage(self, batch: Batch) -> None:
+        number = max(self._committed("assets"), self._committed("moments")) + 1
+        staging = self.root / f".staging-{os.getpid()}"
+        staging.mkdir(parents=True)
+        replaces = {asset_id: sorted(modalities) for asset_id, modalities in batch.replaces.items()}
+        known = set(self._known_ids())
+        overwrite = [row.asset_id for row in batch.assets if row.asset_id in known]
+        plan = {"number": number, "replaces": replaces, "overwrites": overwrite}
+        _write(staging / "plan.json", json.dumps(plan).encode())
+        _write(staging / "moments.arrow", _ipc(batch.moments))
+        _write(staging / "assets.arrow", _ipc(asset_table(batch.assets)))
+        _sync_folder(staging)
+        staging.replace(self._pending)
+        _sync_folder(self.root)
+
+    def _finish(self) -> None:
+        try:
+            plan = json.loads((self._pending / "plan.json").read_bytes())
+            rows = {
+                name: pa.ipc.open_file(self._pending / f"{name}.arrow").read_all() for name in ("moments", "assets")
+            }
+        except (OSError, ValueError, pa.ArrowException) as exc:
+            raise IntegrityError(
+                f"The staged batch {self._pending} cannot be read ({exc}); move the folder away and ingest again."
+            ) from exc
+        moments, assets = rows["moments"], rows["assets"]
+        self._append("moments", moments, plan["number"], _moments_predicate(plan["replaces"], moments))
+        self._append("assets", assets, plan["number"], _assets_predicate(plan["overwrites"], assets))
+        shutil.rmtree(self._pending)
+
+    def _append(self, name: str, rows: pa.Table, number: int, replaced: str | None) -> None:
+        if self._committed(name) >= number:
+            return
+        once = CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
+        if replaced is None:
+            write_deltalake(str(self.root / name), rows, mode="append", commit_properties=once)
+        else:
+            write_deltalake(str(self.root / name), rows, mode="overwrite", predicate=replaced, commit_properties=once)
+
+    def _committed(self, name: str) -> int:
+        return self._open(name).transaction_version(APPLICATION) or 0
+
+    def _known_ids(self) -> list[str]:
+        ids: list[str] = self._open("assets").to_pyarrow_table(columns=["asset_id"])["asset_id"].to_pylist()
+        return ids
+
+    def _open(self, name: str) -> DeltaTable:
+        try:
+            return DeltaTable(str(self.root / name))
+        except TableNotFoundError as exc:
+            raise ArchiveError(f"There is no table at {self.root / name} yet; run `rushes ingest` first.") from exc
+
+
+def _moments_predicate(replaces: Mapping[str, Sequence[str]], rows: pa.Table) -> str | None:
+    """Return the SQL condition for the rows that a batch replaces. All values in it are ours: hex ids, enum names."""
+    if not replaces:
+        return None
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for asset_id, modalities in replaces.items():
+        groups.setdefault(tuple(modalities), []).append(asset_id)
+    fresh = sorted(set(rows["asset_id"].to_pylist()) - set(replaces))  # Delta wants the new rows to match as well
+    parts = [f"(asset_id IN ({_quoted(ids)}) AND modality IN ({_quoted(kinds)}))" for kinds, ids in groups.items()]
+    return " OR ".join(parts + ([f"asset_id IN ({_quoted(fresh)})"] if fresh else []))
+
+
+def _assets_predicate(overwrites: Sequence[str], rows: pa.Table) -> str | None:
+    return f"asset_id IN ({_quoted(rows['asset_id'].to_pylist())})" if overwrites else None
+
+
+def _quoted(names: Iterable[str]) -> str:
+    names = list(names)
+    if bad := [name for name in names if not name.isalnum()]:
+        raise ValueError(f"Only plain ids and names go into a predicate, got {bad[0]!r}.")
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _ipc(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _write(path: Path, content: bytes | pa.Buffer) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
