@@ -8,8 +8,7 @@ stands in demo_files/SOURCES.txt.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -56,7 +55,7 @@ class DemoMedia:
     source: Path
     """The folder to ingest."""
     queries: tuple[DemoQuery, ...]
-    files: tuple[str, ...] = field(default=())
+    files: tuple[str, ...]
     """Every file of the source folder, relative to it, sorted."""
 
 
@@ -175,13 +174,12 @@ def _write_stills(stills: Path) -> None:
 def _write_sounds(sounds: Path) -> None:
     from pipeline.decode.compose import Sound, write_sound
 
-    pieces: dict[str, tuple[str, Callable[[], demo_sounds.Samples]]] = {
-        "take-01.flac": ("flac", lambda: demo_sounds.plucked_strings(demo_sounds.LULLABY)),
-        "take-02.mp3": ("mp3", demo_sounds.drum_loop),
-        "take-03.ogg": ("opus", demo_sounds.birdsong),
-    }
-    for name, (codec, play) in pieces.items():
-        write_sound(sounds / name, Sound(play(), demo_sounds.RATE_HZ), audio=codec)
+    for name, codec, samples in (
+        ("take-01.flac", "flac", demo_sounds.plucked_strings(demo_sounds.LULLABY)),
+        ("take-02.mp3", "mp3", demo_sounds.drum_loop()),
+        ("take-03.ogg", "opus", demo_sounds.birdsong()),
+    ):
+        write_sound(sounds / name, Sound(samples, demo_sounds.RATE_HZ), audio=codec)
 
 
 def _write_queries(asked: Path) -> tuple[DemoQuery, ...]:
@@ -209,11 +207,15 @@ def _write_queries(asked: Path) -> tuple[DemoQuery, ...]:
         ),
         DemoQuery(
             "A line of the subtitles, asked in other words", "words", "films/reel-03.mkv",
-            words="she mends old watches", modality=Modality.SPEECH, between_seconds=(12, 18),
+            words="bread is baked late at night", modality=Modality.SPEECH, between_seconds=(18, 24),
         ),
         DemoQuery(
             "A picture finds the film that shows the same", "picture", "films/reel-01.mp4",
             path=picture, between_seconds=(7, 14),
+        ),
+        DemoQuery(
+            "Words find a sound", "words", "sounds/take-01.flac",
+            words="a gentle melody on a guitar", modality=Modality.AUDIO,
         ),
         DemoQuery(
             "A tune finds another one on the same instrument", "sound", "sounds/take-01.flac", path=tune,

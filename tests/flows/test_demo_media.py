@@ -1,5 +1,6 @@
 import hashlib
 import json
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,6 +69,13 @@ def test_queries_are_of_every_kind_and_answered_in_the_folder(demo):
         if query.path is not None:  # what is asked with is none of the archive's files
             assert query.path.is_file()
             assert demo.source not in query.path.parents
+
+
+def test_originals_are_installed_with_the_package():
+    project = tomllib.loads((ORIGINALS.parents[1] / "pyproject.toml").read_text("utf8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["flows"]
+    room = ORIGINALS.parent
+    assert set(ORIGINALS.iterdir()) <= {path for pattern in patterns for path in room.glob(pattern)}
 
 
 def test_every_original_has_its_source_and_licence():
