@@ -123,7 +123,7 @@ def _write_films(films: Path) -> None:
         ("reel-02.webm", Sound(_after(2.0, address), _SPEECH_RATE_HZ), "vp9", "opus"),
         ("reel-03.mkv", organ, "hevc", "flac"),
     ):
-        write_film(films / name, _stills(*_REELS[name]), sound, video=video, audio=audio, frames_per_second=15)
+        write_film(films / name, _stills(*_REELS[name]), sound, video=video, audio=audio, frames_per_second=12)
     lines = (
         f"{i + 1}\n00:00:{6 * i + 1:02},000 --> 00:00:{6 * i + 5:02},500\n{text}\n" for i, text in enumerate(_SUBTITLES)
     )
