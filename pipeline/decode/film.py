@@ -1,0 +1,218 @@
+"""Films and sound files, with PyAV: one pass over the file, all streams that were asked for decoded as they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import av
+from av.stream import Discard, Disposition
+
+from pipeline.decode import allowlist
+from pipeline.decode.limits import Limits
+from pipeline.decode.sound import SoundTrack
+from pipeline.decode.subtitles import TextTrack
+from pipeline.decode.video import VideoTrack
+from pipeline.decode.wire import Beat
+from pipeline.errors import MediaError
+from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
+
+_BEAT_SECONDS = 0.5
+_SHORT_SECONDS = 1.0
+"""A stream that ends this much, or a fiftieth of its length, before its container says is truncated."""
+_DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version", "compatible_brands", "duration"}
+"""Tags that say how a file was written, not what is in it."""
+
+
+def decode_film(
+    fd: int, demuxers: tuple[str, ...], wanted: Sampling, want: frozenset[Modality], limits: Limits
+) -> Iterator[Decoded | Beat]:
+    """Yield a film's or sound file's facts, then its frames, sound and text in the order of decoding, then its ending.
+
+    Args:
+        fd: the open file; nothing else is opened.
+        demuxers: FFmpeg's names of those that may read it.
+        wanted: what is kept.
+        want: visual for frames, audio or speech for sound, speech or text for subtitles; the rest is not decoded.
+        limits: streams and frame size.
+
+    Raises:
+        MediaError: `unreadable`, `no_streams`, `too_many_streams:N`, `too_large:WxH` or `unsupported_codec:NAME`.
+    """
+    with _opened(fd, demuxers) as container:
+        film = _Film(container, wanted, want, limits)
+        yield from film.run()
+
+
+def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
+    # The protocol `fd` reads this one descriptor and can open nothing else, whatever a demuxer asks for.
+    options = {"fd": str(fd), "protocol_whitelist": "fd", "format_whitelist": ",".join(demuxers)}
+    try:
+        return av.open("fd:", options=options, metadata_errors="replace")
+    except av.error.MemoryError:
+        raise
+    except (av.error.FFmpegError, ValueError) as exc:
+        raise MediaError("unreadable", getattr(exc, "strerror", None) or str(exc)) from exc
+
+
+class _Film:
+    """An open container, the tracks of it that are decoded, and what went wrong on the way."""
+
+    def __init__(self, container: Any, wanted: Sampling, want: frozenset[Modality], limits: Limits) -> None:
+        self._container = container
+        self._missing = ""
+        """The first stream that was left out although somebody asked for it."""
+        streams = container.streams
+        if len(streams) > limits.streams:
+            raise MediaError(f"too_many_streams:{len(streams)}", f"at most {limits.streams} are looked at")
+        self._video = self._first(streams.video, allowlist.VIDEO)
+        self._sound = self._first(streams.audio, allowlist.SOUND)
+        if self._video is None and self._sound is None:
+            raise MediaError(self._missing or "no_streams", "it holds no pictures and no sound that can be decoded")
+        if self._video is not None:
+            context = self._video.codec_context
+            if context.width * context.height > limits.frame_pixels:
+                raise MediaError(f"too_large:{context.width}x{context.height}")
+        self._broken = ""
+        """Why the container could not be read to its end."""
+        self.tracks: dict[int, VideoTrack | SoundTrack | TextTrack] = {}
+        self.pictures: VideoTrack | None = None
+        self._follow(wanted, want, limits)
+
+    def run(self) -> Iterator[Decoded | Beat]:
+        """Yield facts, contents and ending."""
+        contents = self._contents()
+        first: Decoded | Beat | None = None
+        for first in contents:
+            if not isinstance(first, Beat) or (self.pictures is not None and self.pictures.width):
+                break
+            first = None
+        yield self._facts()  # after the first frame, since only frames know how they are turned
+        if first is not None:
+            yield first
+        yield from contents
+        yield self._ending()
+
+    def _follow(self, wanted: Sampling, want: frozenset[Modality], limits: Limits) -> None:
+        """Make a track of each stream that is wanted; the others are not even read."""
+        origin = self._origin()
+        if self._video is not None and Modality.VISUAL in want:
+            self.pictures = VideoTrack(self._video, wanted, limits, origin)
+            self.tracks[self._video.index] = self.pictures
+        if self._sound is not None and want & {Modality.AUDIO, Modality.SPEECH}:
+            self.tracks[self._sound.index] = SoundTrack(self._sound, wanted, origin)
+        if want & {Modality.SPEECH, Modality.TEXT}:
+            for number, stream in enumerate(self._container.streams.subtitles):
+                if (name := _codec(stream)) in allowlist.TEXT:
+                    self.tracks[stream.index] = TextTrack(name, number, stream.language or "", origin)
+        for stream in self._container.streams:
+            stream.discard = Discard.default if stream.index in self.tracks else Discard.all
+
+    def _contents(self) -> Iterator[Decoded | Beat]:
+        if not self.tracks:
+            return
+        beaten = time.monotonic() - _BEAT_SECONDS
+        try:
+            for packet in self._container.demux([self._container.streams[index] for index in self.tracks]):
+                track = self.tracks[packet.stream.index]
+                if isinstance(track, TextTrack):
+                    track.push(packet)
+                else:
+                    yield from track.push(packet)
+                    if (now := time.monotonic()) - beaten >= _BEAT_SECONDS:
+                        beaten = now
+                        yield Beat(track.reached_seconds)
+        except av.error.MemoryError:
+            raise
+        except (
+            av.error.FFmpegError,
+            ValueError,
+            OSError,
+        ) as exc:  # the container is broken here; what came before is good
+            self._broken = getattr(exc, "strerror", None) or str(exc) or "broken"
+        for track in self.tracks.values():
+            if not isinstance(track, TextTrack):
+                yield from track.finish()
+            elif (text := track.finish()) is not None:
+                yield text
+
+    def _first(self, streams: Any, allowed: frozenset[str]) -> Any:
+        """Return the stream to decode: the first default one whose codec is allowed; cover pictures are none."""
+        usable = []
+        for stream in streams:
+            if stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
+                continue
+            if (name := _codec(stream)) in allowed:
+                usable.append(stream)
+            else:
+                self._missing = self._missing or f"unsupported_codec:{name or 'unknown'}"
+        return next((s for s in usable if s.disposition & Disposition.default), usable[0] if usable else None)
+
+    def _origin(self) -> float:
+        """Return the time stamp in seconds that is the asset's time zero: where the file starts.
+
+        Sound that was cut in the middle of a frame starts a little before the picture; then the picture counts.
+        """
+        start = (self._container.start_time or 0) / av.time_base
+        if self._video is not None and self._video.start_time is not None:
+            picture = float(self._video.start_time * self._video.time_base)
+            if 0 <= picture - start < 0.1:
+                return picture
+        return float(start)
+
+    def _facts(self) -> Facts:
+        video, sound, container = self._video, self._sound, self._container
+        width, height = (video.codec_context.width, video.codec_context.height) if video is not None else (0, 0)
+        if self.pictures is not None and self.pictures.width:
+            width, height = self.pictures.width, self.pictures.height
+        metadata: dict[str, str] = {}
+        for source in (sound, video, container):  # the later ones overwrite
+            for key, text in (source.metadata if source is not None else {}).items():
+                if key.lower() not in _DULL and (source is container or key.lower() != "language"):
+                    metadata[key.lower()] = text
+        if "creation_time" in metadata:
+            metadata.setdefault("date", metadata.pop("creation_time"))
+        return Facts(
+            media=Media.AUDIO if video is None else Media.VIDEO,
+            container=container.format.name.split(",")[0],
+            duration_seconds=max(0.0, (container.duration or 0) / av.time_base),
+            width=width,
+            height=height,
+            frames_per_second=float(video.average_rate or video.guessed_rate or 0) if video is not None else 0.0,
+            video_codec=_codec(video) if video is not None else "",
+            audio_codec=_codec(sound) if sound is not None else "",
+            metadata=metadata,
+        )
+
+    def _ending(self) -> Ending:
+        tracks = [track for track in self.tracks.values() if not isinstance(track, TextTrack)]
+        reached = max((track.reached_seconds for track in tracks), default=0.0)
+        frames = self.pictures.frames if self.pictures is not None else 0
+        return Ending(self._damage(tracks, reached), reached, frames)
+
+    def _damage(self, tracks: list[VideoTrack | SoundTrack], reached: float) -> str | None:
+        """Compare what came out with what the container promised; return what is wrong, or None."""
+        if not tracks:
+            return self._missing or None
+        claimed = (self._container.duration or 0) / av.time_base
+        for index, track in self.tracks.items():
+            stream = self._container.streams[index]
+            if not isinstance(track, TextTrack) and stream.duration and stream.time_base:
+                own = float(stream.duration * stream.time_base)
+                if track.reached_seconds < own - max(_SHORT_SECONDS, own / 50):
+                    return f"truncated_at:{track.reached_seconds:.1f}"
+        everything = len(tracks) == (self._video is not None) + (self._sound is not None)
+        if everything and reached < claimed - max(_SHORT_SECONDS, claimed / 50):
+            return f"truncated_at:{reached:.1f}"
+        if self._broken:
+            return f"truncated_at:{reached:.1f}"
+        damaged = sum(track.damaged for track in tracks)
+        if damaged:
+            return f"corrupt:{damaged}"
+        return self._missing or None
+
+
+def _codec(stream: Any) -> str:
+    """Return the name of the decoder that would run, or empty where there is none."""
+    return stream.codec_context.name if stream.codec_context is not None else ""

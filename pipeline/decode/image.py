@@ -1,0 +1,144 @@
+"""Still pictures, with Pillow: upright, scaled, RGB; one with transparency is shown on a light and on a dark ground."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from pipeline.decode.limits import Limits
+from pipeline.decode.shape import target_size
+from pipeline.errors import MediaError
+from pipeline.media import Decoded, Ending, Facts, FrameChunk, Media, Sampling, Shot
+
+LIGHT, DARK = 204, 89
+"""Grey grounds for transparency, 0.8 and 0.35 of white: what is white or black itself stands out on one of them."""
+
+_TEXT_KEYS = {"title": "title", "description": "description", "comment": "comment", "author": "artist"} | {
+    "keywords": "keywords", "copyright": "copyright", "creation time": "date"}  # fmt: skip
+_EXIF_TEXT = {
+    ExifTags.Base.ImageDescription: "description", ExifTags.Base.Artist: "artist",
+    ExifTags.Base.Copyright: "copyright", ExifTags.Base.XPTitle: "title", ExifTags.Base.XPSubject: "subject",
+    ExifTags.Base.XPComment: "comment", ExifTags.Base.XPKeywords: "keywords",
+}  # fmt: skip
+_EXIF_DATE = re.compile(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d:\d\d:\d\d)")
+
+
+def decode_picture(file: BinaryIO, formats: tuple[str, ...], wanted: Sampling, limits: Limits, *, pixels: bool
+                   ) -> Iterator[Decoded]:  # fmt: skip
+    """Yield a picture's facts, its frames (two where it has transparency; the first frame of an animation), its ending.
+
+    Args:
+        file: the open picture.
+        formats: Pillow's names of the formats that it may be.
+        wanted: the shorter side of the frames.
+        limits: the largest picture that is decoded.
+        pixels: False: only the facts.
+
+    Raises:
+        MediaError: `too_large:WxH`, `truncated` or `unreadable`.
+    """
+    Image.MAX_IMAGE_PIXELS = None  # the limit is ours, below
+    try:
+        with Image.open(file, formats=formats) as picture:
+            width, height = picture.size
+            if width * height > limits.picture_pixels:
+                raise MediaError(f"too_large:{width}x{height}", f"at most {limits.picture_pixels} pixels are decoded")
+            metadata = _metadata(picture)
+            turned = _orientation(picture) in (5, 6, 7, 8)
+            shown = (height, width) if turned else (width, height)
+            yield Facts(Media.IMAGE, (picture.format or "").lower(), width=shown[0], height=shown[1], metadata=metadata)
+            if pixels:
+                frames = _frames(picture, wanted.size_px)
+                yield FrameChunk(np.stack(frames), np.zeros(len(frames)), (Shot(0.0, 0.0, 0, len(frames)),))
+    except UnidentifiedImageError as exc:
+        raise MediaError("unreadable", "its header is no picture's") from exc
+    except (OSError, SyntaxError, EOFError) as exc:  # Pillow says "truncated" in an OSError, "broken PNG" in the other
+        raise MediaError("truncated" if "truncated" in str(exc) else "unreadable", str(exc)) from exc
+    yield Ending(frames_decoded=int(pixels))
+
+
+def _frames(picture: Image.Image, size_px: int) -> list[NDArray[np.uint8]]:
+    """Return the picture as uint8 [H, W, 3] frames: one, or two on different grounds where something shows through."""
+    width, height = target_size(*picture.size, size_px)
+    picture.draft("RGB", (2 * width, 2 * height))  # a JPEG is decoded at half, quarter or eighth size where that does
+    picture.load()
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        return _on_grounds(_upright(picture.convert("RGBA")), size_px)
+    flat = _upright(_eight_bits(picture))
+    return [np.asarray(flat.resize(target_size(*flat.size, size_px), Image.Resampling.BICUBIC, reducing_gap=3.0))]
+
+
+def _on_grounds(picture: Image.Image, size_px: int) -> list[NDArray[np.uint8]]:
+    size = target_size(*picture.size, size_px)
+    # Premultiplied while it is scaled: otherwise the colour of what is transparent bleeds into the edges.
+    small = np.asarray(picture.convert("RGBa").resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
+    colour, alpha = small[..., :3].astype(np.uint16), small[..., 3:].astype(np.uint16)
+    if alpha.min() == 255:
+        return [small[..., :3].copy()]
+    return [np.minimum(255, colour + (255 - alpha) * ground // 255).astype(np.uint8) for ground in (LIGHT, DARK)]
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return an RGB picture; more than eight bits are scaled down, not cut off as `convert` does."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.nan_to_num(np.asarray(picture, np.float32))
+        top = (
+            65535.0 if picture.mode.startswith("I") and values.max(initial=0) > 255 else max(values.max(initial=0), 1.0)
+        )
+        if picture.mode.startswith("I") and top <= 255:
+            top = 255.0
+        picture = Image.fromarray(np.clip(values * (255 / top), 0, 255).astype(np.uint8))
+    return picture.convert("RGB")
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # EXIF is a zoo of broken writers; the picture itself is fine
+        return picture
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def _metadata(picture: Image.Image) -> dict[str, str]:
+    """Return what the file says about its picture: text chunks and EXIF tags, without places."""
+    found: dict[str, str] = {}
+    for key, value in picture.info.items():
+        name = _TEXT_KEYS.get(str(key).lower())
+        if name and isinstance(value, (str, bytes)):
+            found[name] = value if isinstance(value, str) else value.decode("utf-8", "replace")
+    try:
+        exif = picture.getexif()
+        found |= _exif(exif, exif.get_ifd(ExifTags.IFD.Exif))
+    except Exception:  # noqa: S110
+        pass
+    return {key: text for key, value in found.items() if (text := value.strip("\0 \n\t"))}
+
+
+def _exif(main: Any, details: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for tag, name in _EXIF_TEXT.items():
+        value = main.get(tag)
+        if isinstance(value, bytes):
+            value = value.decode("utf-16-le", "replace")
+        elif isinstance(value, tuple):
+            value = bytes(v & 255 for v in value if isinstance(v, int)).decode("utf-16-le", "replace")
+        if isinstance(value, str):
+            found[name] = value
+    camera = [str(main.get(tag, "")).strip("\0 ") for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
+    if any(camera):
+        found["camera"] = camera[1] if camera[1].startswith(camera[0]) else " ".join(camera)
+    taken = str(details.get(ExifTags.Base.DateTimeOriginal) or main.get(ExifTags.Base.DateTime) or "")
+    if date := _EXIF_DATE.match(taken):
+        found["date"] = f"{date[1]}-{date[2]}-{date[3]}T{date[4]}"
+    return found

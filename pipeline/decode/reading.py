@@ -1,0 +1,85 @@
+"""One file through one child: what `decode` and `probe` do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.decode import children, files, wire
+from pipeline.decode.limits import Limits
+from pipeline.decode.sniff import BYTES_NEEDED, Kind, is_text, refusal, sniff
+from pipeline.errors import MediaError
+from pipeline.media import Decoded, Ending, Facts, Modality, Sampling
+
+
+def read(
+    path: Path, sampling: Sampling, want: frozenset[Modality], limits: Limits, server: children.ForkServer
+) -> Iterator[Decoded]:
+    """Yield what `pipeline.decode.decode` promises, from a child of this server."""
+    fd = files.open_regular(path)
+    try:
+        kind, size_bytes = _look(fd, path.name)
+        request = {
+            "media": kind.media,
+            "allowed": kind.demuxers,
+            "sampling": asdict(sampling),
+            "want": sorted(want),
+            "limits": asdict(limits),
+            "cpu_seconds": limits.budget_seconds(size_bytes, float("inf")),
+        }
+        child = server.start(request, fd, limits.stalled_seconds)
+    finally:
+        os.close(fd)
+    child.budget_seconds = limits.budget_seconds(size_bytes, 0.0)
+    try:
+        yield from _answers(child, limits, size_bytes)
+    finally:
+        child.close()
+
+
+def _look(fd: int, name: str) -> tuple[Kind, int]:
+    try:
+        size_bytes, head = os.fstat(fd).st_size, os.pread(fd, BYTES_NEEDED, 0)
+    except OSError as exc:
+        raise MediaError("io_error", exc.strerror or "it cannot be read") from exc
+    if not head:
+        raise refusal(name, "empty", "it has no bytes")
+    kind = sniff(head, name)
+    if kind is None:
+        raise refusal(name, "not_media", "its first bytes begin no format that is read", text=is_text(head))
+    return kind, size_bytes
+
+
+def _answers(child: children.Child, limits: Limits, size_bytes: int) -> Iterator[Decoded]:
+    """Yield the child's answers; whatever ends it becomes an error, or an ending once there is content."""
+    facts: Facts | None = None
+    reached, content = 0.0, False
+    while True:
+        try:
+            message = child.receive()
+            if isinstance(message, wire.Refusal):
+                raise MediaError(message.reason, message.detail)
+            if not isinstance(message, wire.Beat) and (facts is None) != isinstance(message, Facts):
+                raise MediaError("protocol", "facts come first, and once")
+        except MediaError as exc:
+            if not content:
+                raise
+            yield Ending(exc.reason, reached)
+            return
+        match message:
+            case wire.Beat():
+                reached = max(reached, message.at_seconds)
+                continue
+            case Facts():
+                facts = message
+                child.budget_seconds = limits.budget_seconds(size_bytes, message.duration_seconds)
+            case Ending():
+                if message.damage is not None and not content:
+                    raise MediaError(message.damage, "nothing of it could be decoded")
+                yield message
+                return
+            case _:
+                content = True
+        yield message

@@ -1,0 +1,89 @@
+"""What a child may do: compute on two descriptors, within limits. Called in the child, before it sees a byte.
+
+No step depends on another: where the platform refuses one, the rest still hold. The strongest needs no privilege: a
+process that may have no more descriptors than it has can open no file and no socket.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_CLONE_NEWNET, _CLONE_NEWUSER = 0x40000000, 0x10000000
+_NOBODY = 65534
+
+
+def leave_network() -> bool:
+    """Move this process into a network of its own without any device; tell whether the platform allowed it.
+
+    Called once, in the fork server: its children inherit it, and a namespace costs milliseconds.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return any(libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
+
+
+def enter(parent: int, descriptors: int, memory_bytes: int, cpu_seconds: float) -> None:
+    """Give up everything that decoding does not need.
+
+    Args:
+        parent: the process with which this one is to die.
+        descriptors: how many it may have; those that it has are counted.
+        memory_bytes: address space beyond what the process has now.
+        cpu_seconds: processor time; one second after it the system kills.
+    """
+    os.setsid()
+    for name in list(os.environ):
+        del os.environ[name]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    # Before the limit on descriptors, since reading the size opens a file.
+    _limit(resource.RLIMIT_AS, _size_bytes() + memory_bytes)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CPU, int(cpu_seconds) + 1)
+    _drop_user()
+    _harden(parent)
+    _limit(resource.RLIMIT_NOFILE, descriptors)
+
+
+def _limit(kind: int, value: int) -> None:
+    with suppress(OSError, ValueError):  # macOS refuses a limit on address space
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value + (kind == resource.RLIMIT_CPU)))
+
+
+def _size_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 2**30
+
+
+def _drop_user() -> None:
+    """Stop being root: the file is open already, and nothing else is to be opened."""
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            os.setgroups([])
+        with suppress(OSError):  # a container that knows only its own users
+            os.setgid(_NOBODY)
+            os.setuid(_NOBODY)
+
+
+def _harden(parent: int) -> None:
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after the change of user, which clears it
+    if os.getppid() != parent:
+        os._exit(1)  # it died before the line above

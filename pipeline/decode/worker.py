@@ -1,0 +1,68 @@
+"""What runs in the child: one file, from its descriptor to messages. Any error becomes a named refusal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pkgutil
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import av
+import PIL
+from PIL import Image
+
+from pipeline.decode import wire
+from pipeline.decode.film import decode_film
+from pipeline.decode.image import decode_picture
+from pipeline.decode.limits import Limits
+from pipeline.errors import MediaError
+from pipeline.media import Media, Modality, Sampling
+
+
+def preload() -> None:
+    """Load, in the fork server, all that children may need: they can open no file, so not a module either."""
+    for package, left_out in ((av, ("__main__", "datasets")), (PIL, ("__main__", "Tk", "Qt", "Grab", "Show"))):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            if not any(part in module.name for part in left_out):
+                with suppress(ImportError):  # what an optional library is missing for is not missed
+                    import_module(module.name)
+    Image.init()
+    for codec in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "ascii", "cp1252", "idna", "unicode_escape"):
+        "".encode(codec)
+
+
+def run(request: dict[str, Any], media: int, answers: int) -> None:
+    """Decode one file.
+
+    Args:
+        request: `allowed` (demuxers or Pillow's formats), `media`, `sampling`, `want`, `limits`.
+        media: descriptor of the file.
+        answers: descriptor that messages go to.
+    """
+    with os.fdopen(answers, "wb", buffering=0) as raw, io.BufferedWriter(raw, 2**16) as out:
+        try:
+            for message in _messages(request, media):
+                wire.write(out, message)
+        except BrokenPipeError:
+            raise
+        except MediaError as exc:
+            wire.write(out, wire.Refusal(exc.reason, exc.detail))
+        except MemoryError as exc:
+            wire.write(out, wire.Refusal("memory", str(exc)))
+        except Exception as exc:  # hostile bytes raise anything: UnicodeDecodeError, IndexError …
+            name = re.sub(r"\W", "", type(exc).__name__)[:40]
+            wire.write(out, wire.Refusal(f"decoder_error:{name}", str(exc)))
+
+
+def _messages(request: dict[str, Any], media: int) -> Iterator[wire.Message]:
+    sampling, limits = Sampling(**request["sampling"]), Limits(**request["limits"])
+    want, allowed = frozenset(Modality(name) for name in request["want"]), tuple(request["allowed"])
+    if request["media"] == Media.IMAGE:
+        with os.fdopen(media, "rb") as file:
+            yield from decode_picture(file, allowed, sampling, limits, pixels=Modality.VISUAL in want)
+    else:
+        yield from decode_film(media, allowed, sampling, want, limits)
