@@ -31,7 +31,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         profile.name: profile
         for profile in (
             # Weights out of Python packages, no download, no accelerator.
-            Profile(name="embedded", visual="labels", text="sentence", audio="music", speech="whisper"),
+            Profile(name="embedded", visual="labels", text="sentence", audio="sounds", speech="whisper"),
         )
     }
 )

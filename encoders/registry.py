@@ -11,7 +11,7 @@ FACTORIES: Mapping[str, str] = MappingProxyType(
     {
         "labels": "encoders.labels:load",
         "sentence": "encoders.sentence:load",
-        "music": "encoders.music:load",
+        "sounds": "encoders.sounds:load",
         "whisper": "encoders.whisper:load",
     }
 )

@@ -14,6 +14,8 @@ from pipeline.media import Modality
 
 LEAST_SHARED = 0.5
 """Two moments of one asset are the same when they share this much of the shorter one."""
+SPEAKS_FOR_IT = 0.5
+"""A candidate below it did no better than an unrelated question's best, and is no evidence."""
 QUOTED = 120
 N_LABELS = 3
 
@@ -53,7 +55,8 @@ def fold(candidates: Sequence[Candidate], k: int) -> list[Folded]:
         asset = int(candidate.source.asset_rows[candidate.row])
         same = next((f for f in by_asset.get(asset, ()) if _same(f.best, candidate)), None)
         if same is not None:
-            if candidate.modality not in {c.modality for c in (same.best, *same.others)}:
+            told = {c.modality for c in (same.best, *same.others)}
+            if candidate.modality not in told and candidate.score >= SPEAKS_FOR_IT:
                 same.others.append(candidate)
         elif len(folded) < k:
             folded.append(Folded(candidate))

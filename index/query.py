@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from encoders.fusion import concatenate, pool
 from numpy.typing import NDArray
 
+from encoders.fusion import concatenate, pool
 from encoders.spec import TextEncoder, Vectors
 from pipeline.decode import decode
 from pipeline.errors import MediaError, QueryError

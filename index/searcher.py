@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from encoders.fusion import pool
 from numpy.typing import NDArray
 
+from encoders.fusion import pool
 from index.evidence import Candidate, fold, present
 from index.generation import current
 from index.hits import Hits
@@ -201,4 +201,5 @@ def _rows_at(each: MomentList, asset_row: int, at_seconds: float | None) -> NDAr
     if at_seconds is None or not len(rows):
         return rows
     starts, stops = (each.moments[name].to_numpy()[rows] for name in ("start_seconds", "stop_seconds"))
-    return rows[(starts <= at_seconds) & ((at_seconds < stops) | (stops == 0))]
+    inside: NDArray[np.int64] = rows[(starts <= at_seconds) & ((at_seconds < stops) | (stops == 0))]
+    return inside

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.plan import Exact, Plan
+from index.plan import EXACT_BELOW, Exact, Plan
 from pipeline.errors import IntegrityError
 
 
@@ -63,12 +63,25 @@ class VectorIndex:
         """
         faiss = _faiss()
         parameters = self._parameters()
+        if allowed is not None and self._is_graph and allowed.sum() < EXACT_BELOW:
+            return self._compare(queries, k, np.flatnonzero(allowed))
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")  # must outlive the search: FAISS keeps a pointer
             parameters.sel = faiss.IDSelectorBitmap(bits)
         scores, rows = self._native.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
         scores[rows < 0] = -np.inf
         return Neighbours(scores, rows)
+
+    def _compare(self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64]) -> Neighbours:
+        """Compare with a few rows one by one: a graph whose way leads through rows that do not count gets lost."""
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        found = np.full((len(queries), k), -1, np.int64)
+        if len(rows):
+            products = queries @ self._native.reconstruct_batch(rows).T
+            best = np.argsort(-products, axis=1, kind="stable")[:, :k]
+            scores[:, : best.shape[1]] = np.take_along_axis(products, best, axis=1)
+            found[:, : best.shape[1]] = rows[best]
+        return Neighbours(scores, found)
 
     def save(self, path: Path) -> None:
         """Write the index to a file."""
@@ -88,9 +101,13 @@ class VectorIndex:
         except RuntimeError as exc:
             raise IntegrityError(f"{path} is no FAISS index; run `rushes index ARCHIVE --rebuild`.") from exc
 
+    @property
+    def _is_graph(self) -> bool:
+        return hasattr(self._native, "hnsw")
+
     def _parameters(self) -> Any:
         faiss = _faiss()
-        if isinstance(self._native, faiss.IndexHNSW):
+        if self._is_graph:
             return faiss.SearchParametersHNSW(efSearch=self._native.hnsw.efSearch)
         return faiss.SearchParameters()
 

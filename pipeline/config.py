@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from encoders.profiles import profile
-
 from pipeline.errors import ConfigError
 from pipeline.media import Modality, Sampling
 

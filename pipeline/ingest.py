@@ -6,6 +6,7 @@ state, and the states add up (`Report`).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from pipeline.archive import Archive, writing
 from pipeline.config import Settings
-from pipeline.decode import SKIPPED_REASONS
+from pipeline.decode.limits import NotMediaError
 from pipeline.executors.stages import DECODED, INCOMPLETE, Job, Made, Result
 from pipeline.look import Look, is_as_listed, look_at
 from pipeline.media import Modality, Moment, Outcome
@@ -112,6 +113,8 @@ class _Run:
         self.state: dict[str, str] = {}
         self.report = Report()
         self.results: list[Result] = []
+        self.skipped: list[AssetRow] = []
+        self.lock = threading.RLock()  # executors take jobs from threads of their own
         self.committed_at = time.monotonic()
 
     def go(self, executor: Executor) -> Report:
@@ -146,16 +149,20 @@ class _Run:
         """Look at the planned files one after the other; yield a job for each asset that needs work."""
         for n, (found, known) in enumerate(plan.look):
             if self.limit is not None and n >= self.limit:
-                self._defer(found, known)
+                self._defer(found)
                 continue
             try:
                 look = look_at(found, known.asset_id if known else None)
-            except OSError:
-                self._defer(found, known)  # unreadable or gone since it was listed: the next run will see
+            except NotMediaError as error:
+                self._skip([replace(found, skip=error.reason)])
                 continue
-            for sidecar, error in look.refused:
-                self._skip([Found(_beside(found.place, sidecar), skip=error.reason)])
-            if job := self._job(look):
+            except OSError:
+                self._defer(found)  # unreadable or gone since it was listed: the next run will see
+                continue
+            self._skip([Found(_beside(found.place, path), skip=error.reason) for path, error in look.refused])
+            with self.lock:
+                job = self._job(look)
+            if job:
                 yield job
 
     def _job(self, look: Look) -> Job | None:
@@ -176,11 +183,12 @@ class _Run:
         if Modality.SCENE in makes and not makes >= DECODED and row is not None:
             kept = tuple(m for m in stored_moments(self.tables, self.archive.thumbs, look.asset_id, DECODED - makes))
         facts = row.facts if row else None
-        return Job(look.asset_id, look.path, makes, look.transcripts, look.words, facts, kept)
+        return Job(look.asset_id, look.path, makes, look.transcripts, look.words, look.metadata, facts, kept)
 
     def _take(self, result: Result) -> None:
         look = self.looks[result.asset_id]
         if not is_as_listed(look.path, look.place):
+            self._keep(look.place.location)
             return  # it changed while it was read: what was made is of no one file; deferred
         if result.failure is not None and result.failure.reason == INCOMPLETE:
             return  # the executor lost a part of it, which says nothing about the file; deferred
@@ -192,8 +200,12 @@ class _Run:
             self._commit()
 
     def _commit(self) -> None:
-        """Commit the results that have gathered."""
-        rows: list[AssetRow] = []
+        """Commit what has gathered."""
+        with self.lock:
+            rows, self.skipped = self.skipped, []
+            self._commit_with(rows)
+
+    def _commit_with(self, rows: list[AssetRow]) -> None:
         moments: list[Moment] = []
         recipes: dict[str, Mapping[str, str]] = {}
         replaces: dict[str, frozenset[Modality]] = {}
@@ -248,23 +260,30 @@ class _Run:
         self.report.n_moments += len(moments)
 
     def _skip(self, files: list[Found]) -> None:
-        rows = []
-        for file in files:
-            asset_id = id_of_place(file.place.location)
-            self.places[asset_id] = {file.place}
-            self.state[asset_id] = Outcome.SKIPPED
-            row = AssetRow(asset_id, Outcome.SKIPPED, file.skip, (file.place,))
-            if self.ledger.rows.get(asset_id) != row:
-                rows.append(row)
-            else:
+        """Note what is not looked into; it is written with the next commit."""
+        with self.lock:
+            for file in files:
+                asset_id = id_of_place(file.place.location)
+                self.places[asset_id] = {file.place}
                 self.state[asset_id] = UNCHANGED
-        self._write(rows, [], {}, {})
+                row = AssetRow(asset_id, Outcome.SKIPPED, file.skip, (file.place,))
+                if self.ledger.rows.get(asset_id) != row:
+                    self.skipped.append(row)
 
-    def _defer(self, found: Found, known: AssetRow | None) -> None:
-        asset_id = known.asset_id if known else id_of_place(found.place.location)
-        self.state[asset_id] = DEFERRED
-        if known:
-            self.places.setdefault(asset_id, set()).update(known.locations)
+    def _defer(self, found: Found) -> None:
+        """Leave a file to the next run."""
+        with self.lock:
+            known_id = self._keep(found.place.location)
+            self.state[known_id or id_of_place(found.place.location)] = DEFERRED
+
+    def _keep(self, location: str) -> str | None:
+        """Let what is known from a location stay as it is, since nothing newer is known; return its asset's id."""
+        with self.lock:
+            row, place = self.ledger.at(location)
+            if row is None or place is None:
+                return None
+            self.places.setdefault(row.asset_id, set()).add(place)
+            return row.asset_id
 
     def _settle_places(self) -> None:
         """Write down where assets lie now; one that lies nowhere any more is deleted, with its moments."""
@@ -285,8 +304,8 @@ class _Run:
 
 def _outcome(result: Result) -> tuple[Outcome, str]:
     if result.failure is not None:
-        known = result.failure.reason.partition(":")[0] in SKIPPED_REASONS
-        return (Outcome.SKIPPED if known else Outcome.QUARANTINED), result.failure.reason
+        is_media = not isinstance(result.failure, NotMediaError)
+        return (Outcome.QUARANTINED if is_media else Outcome.SKIPPED), result.failure.reason
     if result.damage is not None:
         return Outcome.PARTIAL, result.damage
     return Outcome.INDEXED, ""

@@ -26,6 +26,8 @@ from pipeline.decode.server import NOT_STARTED, REQUEST, STATUS
 from pipeline.errors import MediaError
 
 WORK = "pipeline.decode.worker:run"
+FAREWELL_SECONDS = 5.0
+"""How long a child that closed its pipe may take to end."""
 _PIPE_BYTES = 2**20
 _STARTUP = "import json, sys; sys.path[:] = json.loads(sys.argv[3]); from pipeline.decode.server import main"
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "PYTHONHOME")
@@ -186,7 +188,7 @@ class Child:
 
     def _death(self) -> MediaError:
         """Return what became of a child that stopped talking."""
-        self._report.settimeout(5)  # it closed the pipe: either it is dead, or it plays dead and is killed
+        self._report.settimeout(FAREWELL_SECONDS)  # it closed the pipe: either it is dead, or it plays dead and is killed
         try:
             status = self._report.recv(STATUS.size)
         except OSError:

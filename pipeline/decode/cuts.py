@@ -106,21 +106,20 @@ class CutDetector:
         return self._pending[0] if self._pending else None
 
     def _hard(self, before: float, old: Signature, now: float, frame: Signature) -> float | None:
+        certain = None
         if self._pending is not None:
             at, kept = self._pending
-            if change(kept, frame) < _CUT:
-                self._pending = None  # a flash: the old picture is back
-            elif now - at >= _STEP_SECONDS:
-                self._pending, self._level = None, 0.0
-                return at
-            return None
+            if now - at < _STEP_SECONDS:
+                if change(kept, frame) < _CUT:
+                    self._pending = None  # a flash: the old picture is back
+                return None
+            certain, self._pending, self._level = at, None, 0.0
         changed = change(old, frame)
         if changed > min(max(_CUT, _LIVELIER * self._level), _SUREST):
             self._pending = (now, old)
-            return None
-        decay = 0.5 ** ((now - before) / _HALF_LIFE_SECONDS)
-        self._level = max(self._level * decay, changed)
-        return None
+        else:
+            self._level = max(self._level * 0.5 ** ((now - before) / _HALF_LIFE_SECONDS), changed)
+        return certain
 
     def _faded(self, now: float, frame: Signature) -> float | None:
         """Look for a slow change between two quiet pictures that is much quicker than what went on before and after."""

@@ -21,7 +21,8 @@ from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
 _BEAT_SECONDS = 0.5
 _SHORT_SECONDS = 1.0
 """A stream that ends this much, or a fiftieth of its length, before its container says is truncated."""
-_DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version", "compatible_brands", "duration"}
+_DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version", "compatible_brands", "duration"} | {
+    "software", "alpha_mode"}  # fmt: skip
 """Tags that say how a file was written, not what is in it."""
 
 
@@ -180,8 +181,8 @@ class _Film:
             width=width,
             height=height,
             frames_per_second=float(video.average_rate or video.guessed_rate or 0) if video is not None else 0.0,
-            video_codec=_codec(video) if video is not None else "",
-            audio_codec=_codec(sound) if sound is not None else "",
+            video_codec=video.codec_context.codec.canonical_name if video is not None else "",
+            audio_codec=sound.codec_context.codec.canonical_name if sound is not None else "",
             metadata=metadata,
         )
 

@@ -19,12 +19,13 @@ from pipeline.decode import cuts
 from pipeline.decode import sampling as plan
 from pipeline.decode.limits import Limits
 from pipeline.decode.shape import displayed_size, target_size
+from pipeline.decode.skimming import LONGEST_SECONDS, Skimmer
 from pipeline.media import FrameChunk, Sampling
 
 FLUSH_BYTES = 48_000_000
 """Frames are handed over at the next shot's end once they weigh this much, however short the time."""
-_LEAST_RATE = 5.0
-"""Frames a second that cut detection needs."""
+_GAP_SECONDS = 0.25
+"""Where frames that were left out leave larger gaps, too few remain to see cuts by: then all are decoded."""
 _LEAP_SECONDS = 3600.0
 """A larger step in the time stamps is a broken clock, not a pause."""
 
@@ -50,6 +51,7 @@ class VideoTrack:
         self._aspect = float(stream.sample_aspect_ratio or 1)
         self._rate = float(stream.average_rate or stream.guessed_rate or 25)
         self._detector, self._sampler = cuts.CutDetector(), plan.Sampler(wanted)
+        self._skims = True
         self._scaler, self._shrinker = _Scaler(wanted.size_px), VideoReformatter()
         self._last: tuple[float, av.VideoFrame] | None = None
         self._kept: list[tuple[float, NDArray[np.uint8]]] = []
@@ -57,10 +59,30 @@ class VideoTrack:
         context = stream.codec_context
         context.thread_count = 1  # several files at once use the cores better: 2 threads cost 8% more on two cores
         context.options = {"max_pixels": str(limits.frame_pixels)}
-        context.skip_frame = "NONREF" if self._rate >= 4 * _LEAST_RATE else "DEFAULT"
+        self._skimmer: Skimmer[Any] | None = Skimmer()
+        if context.name == "libdav1d":  # it hears of `skip_frame` only when it starts, so the rate must be even
+            self._skimmer = None
+            even = stream.average_rate and stream.average_rate == stream.base_rate
+            context.skip_frame = "NONREF" if even and self._rate * LONGEST_SECONDS >= 1 else "DEFAULT"
 
     def push(self, packet: av.Packet[Any]) -> Iterator[FrameChunk]:
-        """Decode one packet (an empty one flushes the decoder) and yield what is complete."""
+        """Take one packet (an empty one flushes the decoder) and yield what is complete."""
+        if self._skimmer is None:
+            yield from self._decode(packet)
+            return
+        if packet.size:
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            at = float(stamp * packet.time_base) if stamp is not None else 0.0  # without times nothing is left out
+            due = self._skimmer.push(at, packet.size, packet)
+        else:
+            due = self._skimmer.finish()
+        for waited, may_skim in due:
+            self._stream.codec_context.skip_frame = "NONREF" if may_skim and self._skims else "DEFAULT"
+            yield from self._decode(waited)
+        if not packet.size:
+            yield from self._decode(packet)
+
+    def _decode(self, packet: av.Packet[Any]) -> Iterator[FrameChunk]:
         try:
             frames = packet.decode()
         except av.error.MemoryError:
@@ -102,8 +124,7 @@ class VideoTrack:
             before, shown = self._last
             if self._sampler.wants(before, at):
                 self._keep(before, shown)
-            if at - before > 1 / _LEAST_RATE:
-                self._stream.codec_context.skip_frame = "DEFAULT"  # too few frames are left to see cuts by
+            self._skims &= at - before <= _GAP_SECONDS
         else:
             self._sampler.wants(at, at)
             self.width, self.height = displayed_size(frame.width, frame.height, self._aspect, frame.rotation)

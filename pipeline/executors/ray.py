@@ -9,10 +9,12 @@ back is not committed but left to the next run.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
 from pipeline.config import Settings
 from pipeline.errors import ArchiveError
@@ -59,6 +61,7 @@ def _start(ray: Any) -> None:
             "run `rushes ingest` on the cluster's head node, or without RAY_ADDRESS."
         )
     kwargs: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells every execution's plan
     ray.init(log_to_driver=False, logging_level="error", configure_logging=False, **kwargs)
 
 
@@ -67,7 +70,7 @@ def _results(
 ) -> Iterator[Result]:
     made_of: dict[str, list[Made]] = {asset_id: [] for asset_id in waiting}
     missing: dict[str, int] = {}  # pieces that are known to be still on their way
-    for made in _stream(list(waiting.values()), settings):
+    for made in _stream(list(waiting.values()), settings, models):
         if made.asset_id not in waiting:
             continue  # a retry made it twice
         sofar = made_of[made.asset_id]
@@ -84,30 +87,30 @@ def _results(
         yield assemble(job, made_of[asset_id][:0], models, settings.fusion)  # incomplete: deferred
 
 
-def _stream(jobs: list[Job], settings: Settings) -> Iterator[Made]:
+def _stream(jobs: list[Job], settings: Settings, models: Models) -> Iterator[Made]:
     """Yield what was made of every piece, as the cluster delivers it."""
     import ray
 
-    ray = cast(Any, ray)  # half of it is untyped
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
     context.enable_progress_bars = False
-    n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
     n_encoders = max(1, n_cpus // 4)
     rows = [{"job": pickle.dumps(job)} for job in jobs]
     n_blocks = max(1, min(len(rows), max(2 * n_cpus, len(rows) // JOBS_PER_BLOCK)))
-    pieces = ray.data.from_items(rows, override_num_blocks=n_blocks).flat_map(
-        _Decode(settings.sampling), num_cpus=1, max_retries=MOST_RETRIES
-    )
-    made = pieces.map_batches(
-        _Encode,
-        fn_constructor_args=(settings.profile, settings.sampling),
-        batch_size=PIECES_PER_BATCH,
-        compute=ray.data.ActorPoolStrategy(size=n_encoders),
-        num_cpus=0.5,  # decode tasks and encoders share the cores; a whole one each would starve small machines
-        max_restarts=MOST_RETRIES,
-        max_task_retries=MOST_RETRIES,
-    )
+    pieces = ray.data.from_items(rows, override_num_blocks=n_blocks).flat_map(_Decode(settings.sampling), num_cpus=1)
+    with warnings.catch_warnings():
+        # The way to say these two is deprecated, and there is no other in the releases that we are bound to.
+        warnings.simplefilter("ignore", ray.util.annotations.RayDeprecationWarning)
+        made = pieces.map_batches(
+            _Encode,
+            fn_constructor_args=(models, settings.sampling),
+            batch_size=PIECES_PER_BATCH,
+            compute=ray.data.ActorPoolStrategy(size=n_encoders),
+            num_cpus=0.5,  # decode tasks and encoders share the cores; a whole one each would starve small machines
+            max_restarts=MOST_RETRIES,
+            max_task_retries=MOST_RETRIES,
+        )
     for row in made.iter_rows():
         yield pickle.loads(row["made"])  # noqa: S301 - written by our own workers
 
@@ -125,10 +128,10 @@ class _Decode:
 
 
 class _Encode:
-    """The second stage as an actor: weights load once."""
+    """The second stage as an actor: weights load once, when they are first used."""
 
-    def __init__(self, profile: str, sampling: Sampling) -> None:
-        self.encoding = Encoding(Models.of(profile), sampling)
+    def __init__(self, models: Models, sampling: Sampling) -> None:
+        self.encoding = Encoding(models, sampling)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         pieces = [pickle.loads(piece) for piece in batch["piece"]]  # noqa: S301 - written by our own workers

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from encoders.fusion import pool
 from numpy.typing import NDArray
 
+from encoders.fusion import pool
 from encoders.spec import Label
 from pipeline.decode import decode
 from pipeline.errors import MediaError
@@ -65,6 +65,8 @@ class Job:
     transcripts: tuple[Transcript, ...] = ()
     """From sidecars; they beat speech recognition."""
     words: tuple[Words, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """From a sidecar; it beats what the container says."""
     facts: Facts | None = None
     """What is known already, when nothing needs to be decoded."""
     kept: tuple[Moment, ...] = ()
@@ -262,7 +264,8 @@ def assemble(job: Job, made: Sequence[Made], models: Models, fusion: Mapping[Mod
     if Modality.SCENE in job.makes:
         moments += fuse_scenes([*perceived, *job.kept], models, fusion)
     unique = {m.moment_id: m for m in moments}
-    return Result(job.asset_id, replace(facts, duration_seconds=duration), tuple(unique.values()), damage=damage)
+    known = replace(facts, duration_seconds=duration, metadata={**facts.metadata, **job.metadata})
+    return Result(job.asset_id, known, tuple(unique.values()), damage=damage)
 
 
 def _one_voice(moments: list[Moment]) -> list[Moment]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -95,7 +95,9 @@ class Folder:
             if target not in above:
                 yield from self._below(path, above | {target})
         else:
-            yield self._file(path, ())
+            followed = self._file(path, ())
+            # read from where it leads to: decoders refuse links, which may lead elsewhere by then
+            yield replace(followed, place=replace(followed.place, location=target.as_uri()))
 
     def _file(self, path: Path, sidecars: Sequence[Path], skip: str = "") -> Found:
         try:

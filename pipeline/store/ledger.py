@@ -35,6 +35,10 @@ class Ledger:
             place.location: (row, place) for row in self.rows.values() for place in row.locations
         }  # fmt: skip
 
+    def at(self, location: str) -> tuple[AssetRow, Location] | tuple[None, None]:
+        """Return the asset that lay at a location when it was last looked at, and how it lay there."""
+        return self._by_place.get(location, (None, None))
+
     def plan(self, found: Iterable[Found], recipe: Mapping[Modality, str]) -> Plan:
         """Sort what was found into what is done and what is to do. Opens no file."""
         plan = Plan()
@@ -42,7 +46,7 @@ class Ledger:
             if file.skip:
                 plan.skipped.append(file)
                 continue
-            row, place = self._by_place.get(file.place.location, (None, None))
+            row, place = self.at(file.place.location)
             if row is None or place is None or (place.size, place.mtime_ns) != (file.place.size, file.place.mtime_ns):
                 plan.look.append((file, None))
             elif place.sidecars != file.place.sidecars or place.uri != file.place.uri or stale(row, recipe):

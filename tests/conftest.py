@@ -1,0 +1,66 @@
+"""Fixtures: a profile of toy models, and archives that were made with it."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import encoders.profiles
+import encoders.registry
+from encoders.profiles import Profile
+from pipeline.archive import Archive, create_archive, open_archive
+
+TOYS = {
+    "toy-colours": "tests.toys:Colours",
+    "toy-pitches": "tests.toys:Pitches",
+    "toy-words": "tests.toys:Words",
+    "toy-listener": "tests.toys:Listener",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make the profile `toy` known; return its name."""
+    monkeypatch.setattr(encoders.registry, "FACTORIES", {**encoders.registry.FACTORIES, **TOYS})
+    toy = Profile(name="toy", visual="toy-colours", text="toy-words", audio="toy-pitches", speech="toy-listener")
+    monkeypatch.setattr(encoders.profiles, "PROFILES", {**encoders.profiles.PROFILES, "toy": toy})
+    return toy.name
+
+
+@pytest.fixture
+def make_archive(tmp_path: Path, toys: str) -> Callable[..., Archive]:
+    """Return a function that makes an archive with toy models over tmp_path/source, and adds lines to its rushes.toml."""
+
+    def make(extra: str = "") -> Archive:
+        source = tmp_path / "source"
+        source.mkdir(exist_ok=True)
+        root = tmp_path / "archive"
+        if not root.exists():
+            create_archive(root, [str(source)], toys)
+        if extra:
+            with (root / "rushes.toml").open("a") as file:
+                file.write(extra)
+        return open_archive(root)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the repository's root."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def in_root(root: Path) -> Iterator[Path]:
+    """Run with the repository as working directory, for what starts `python -m`."""
+    before = Path.cwd()
+    os.chdir(root)
+    yield root
+    os.chdir(before)

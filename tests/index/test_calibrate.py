@@ -1,0 +1,29 @@
+import numpy as np
+
+from index.calibrate import calibrated, null_of, unrelated_questions
+from index.generation import Null
+
+
+def test_the_best_hit_of_an_unrelated_question_scores_a_half():
+    scores = np.random.default_rng(0).normal(0.4, 0.05, 1000).astype(np.float32)
+    null = null_of(scores)
+    assert abs(null.centre - 0.4) < 0.01
+    assert abs(null.spread - 0.05) < 0.01
+    assert abs(np.median(calibrated(scores, null)) - 0.5) < 0.02
+
+
+def test_calibration_keeps_the_order_and_stays_between_0_and_1():
+    scores = np.linspace(-1, 1, 100, dtype=np.float32)
+    found = calibrated(scores, Null(0.2, 0.2))
+    assert (np.diff(found) > 0).all()
+    assert 0 <= found.min() < found.max() <= 1
+
+
+def test_a_few_questions_that_do_have_an_answer_do_not_move_the_null():
+    scores = np.full(100, 0.3, np.float32)
+    scores[:20] = 0.9
+    assert null_of(scores).centre == np.float32(0.3)
+
+
+def test_there_are_enough_unrelated_questions():
+    assert len(set(unrelated_questions())) >= 100
