@@ -196,6 +196,9 @@ class _Film:
         """Compare what came out with what the container promised; return what is wrong, or None."""
         if not tracks:
             return self._missing or None
+        damaged = sum(track.damaged for track in tracks)
+        if damaged and not _memory_is_left():
+            return "memory"
         claimed = (self._container.duration or 0) / av.time_base
         for index, track in self.tracks.items():
             stream = self._container.streams[index]
@@ -208,10 +211,17 @@ class _Film:
             return f"truncated_at:{reached:.1f}"
         if self._broken:
             return f"truncated_at:{reached:.1f}"
-        damaged = sum(track.damaged for track in tracks)
         if damaged:
             return f"corrupt:{damaged}"
         return self._missing or None
+
+
+def _memory_is_left() -> bool:
+    """Tell whether the limit on memory is still away; FFmpeg's decoders call a want of memory invalid data."""
+    try:
+        return bool(bytearray(2**25))
+    except MemoryError:
+        return False
 
 
 def _codec(stream: Any) -> str:

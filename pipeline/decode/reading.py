@@ -27,7 +27,7 @@ def read(
             "sampling": asdict(sampling),
             "want": sorted(want),
             "limits": asdict(limits),
-            "cpu_seconds": limits.budget_seconds(size_bytes, float("inf")),
+            "cpu_seconds": limits.budget_seconds(size_bytes, 0.0),
         }
         child = server.start(request, fd, limits.stalled_seconds)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.media import Sampling, Shot
 
@@ -28,22 +29,25 @@ def divide(start_seconds: float, stop_seconds: float, longest_seconds: float) ->
 
 
 def shots_of(bounds: Sequence[float], at_seconds: Sequence[float]) -> list[Shot]:
-    """Return the shots between bounds, each with its rows of the frames; one without a frame joins its neighbour.
+    """Return the shots between bounds, each with its rows of the frames.
+
+    A part without a frame belongs to the shot before it, whose last frame stays on display; at the start, to the next.
 
     Args:
         bounds: rising; the first is at or before the first frame's time.
         at_seconds: rising; at least one.
     """
     shots: list[Shot] = []
-    start, first = bounds[0], 0
     for stop in bounds[1:]:
+        first = shots[-1].last if shots else 0
         last = bisect_left(at_seconds, stop)
         if last > first:
-            shots.append(Shot(start, stop, first, last))
-            start, first = stop, last
-    if first < len(at_seconds) or (shots and shots[-1].stop_seconds < bounds[-1]):
-        begun = shots.pop() if shots else Shot(start, bounds[-1], 0, 0)
-        shots.append(Shot(begun.start_seconds, bounds[-1], begun.first, len(at_seconds)))
+            shots.append(Shot(shots[-1].stop_seconds if shots else bounds[0], stop, first, last))
+        elif shots:
+            shots[-1] = replace(shots[-1], stop_seconds=stop)
+    if not shots or shots[-1].last < len(at_seconds):  # a frame at the very end
+        begun = shots.pop() if shots else Shot(bounds[0], bounds[-1], 0, 0)
+        shots.append(replace(begun, last=len(at_seconds)))
     return shots
 
 
@@ -83,12 +87,16 @@ class Sampler:
         self._start, self._due = at_seconds, at_seconds + SETTLED_SECONDS
         return bounds
 
-    def grown(self, now_seconds: float) -> list[float]:
-        """Return the bounds of those parts of the running shot that are certain already, if any."""
+    def grown(self, seen_seconds: float) -> list[float]:
+        """Return the bounds of those parts of the running shot that are certain already, if any.
+
+        Args:
+            seen_seconds: time of a frame that has a successor, so that the shot is known to go on until then.
+        """
         if self._start is None:
             return []
         bounds = [self._start]
-        while now_seconds - bounds[-1] > 2 * self._longest:
+        while seen_seconds - bounds[-1] > 2 * self._longest:
             bounds.append(bounds[-1] + self._longest)
         self._start = bounds[-1]
         return bounds if len(bounds) > 1 else []

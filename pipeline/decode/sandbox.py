@@ -36,7 +36,7 @@ def enter(parent: int, descriptors: int, memory_bytes: int, cpu_seconds: float) 
         parent: the process with which this one is to die.
         descriptors: how many it may have; those that it has are counted.
         memory_bytes: address space beyond what the process has now.
-        cpu_seconds: processor time; one second after it the system kills.
+        cpu_seconds: processor time; see `allow_cpu`.
     """
     os.setsid()
     for name in list(os.environ):
@@ -47,17 +47,23 @@ def enter(parent: int, descriptors: int, memory_bytes: int, cpu_seconds: float) 
     _limit(resource.RLIMIT_AS, _size_bytes() + memory_bytes)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_CPU, int(cpu_seconds) + 1)
+    allow_cpu(cpu_seconds)
     _drop_user()
     _harden(parent)
     _limit(resource.RLIMIT_NOFILE, descriptors)
+
+
+def allow_cpu(seconds: float) -> None:
+    """Let the system kill this process once it has used so much processor time in all."""
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def _limit(kind: int, value: int) -> None:
     with suppress(OSError, ValueError):  # macOS refuses a limit on address space
         hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value + (kind == resource.RLIMIT_CPU)))
+        resource.setrlimit(kind, (value, value))
 
 
 def _size_bytes() -> int:

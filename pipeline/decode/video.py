@@ -134,7 +134,8 @@ class VideoTrack:
             self._scaler = _Scaler(self._wanted.size_px)
             self._scaler.reshaped(frame, self._aspect)
         cut = self._detector.push(at, _signature(frame, self._shrinker))
-        self._close(self._sampler.grown(at) if cut is None else self._sampler.cut(cut, at))
+        seen = at if self._last is None else self._last[0]
+        self._close(self._sampler.grown(seen) if cut is None else self._sampler.cut(cut, at))
         self._last, self.reached_seconds = (at, frame), at
         if self._bounds and (self._bounds[-1] - self._bounds[0] >= self._wanted.chunk_seconds or self._heavy()):
             yield from self._flush()

@@ -15,12 +15,12 @@ import av
 import PIL
 from PIL import Image
 
-from pipeline.decode import wire
+from pipeline.decode import sandbox, wire
 from pipeline.decode.film import decode_film
 from pipeline.decode.image import decode_picture
 from pipeline.decode.limits import Limits
 from pipeline.errors import MediaError
-from pipeline.media import Media, Modality, Sampling
+from pipeline.media import Facts, Media, Modality, Sampling
 
 
 def preload() -> None:
@@ -39,7 +39,7 @@ def run(request: dict[str, Any], media: int, answers: int) -> None:
     """Decode one file.
 
     Args:
-        request: `allowed` (demuxers or Pillow's formats), `media`, `sampling`, `want`, `limits`.
+        request: `media`, `allowed` (demuxers or Pillow's formats), `sampling`, `want`, `limits`, `cpu_seconds`.
         media: descriptor of the file.
         answers: descriptor that messages go to.
     """
@@ -47,6 +47,9 @@ def run(request: dict[str, Any], media: int, answers: int) -> None:
         try:
             for message in _messages(request, media):
                 wire.write(out, message)
+                if isinstance(message, Facts):  # now that the file says how long it is, it gets that much more time
+                    more = Limits(**request["limits"]).budget_seconds(0, message.duration_seconds)
+                    sandbox.allow_cpu(request["cpu_seconds"] + more)
         except BrokenPipeError:
             raise
         except MediaError as exc:

@@ -1,0 +1,140 @@
+"""Children that misbehave as a decoder might that read hostile bytes. The file's bytes say how."""
+
+import ctypes
+import json
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import time
+
+import numpy as np
+
+from pipeline.decode import wire
+from pipeline.media import Ending, Facts, Media, SoundChunk
+
+FACTS = Facts(Media.AUDIO, "wav", duration_seconds=9.0)
+SOUND = SoundChunk(np.zeros(1600, np.float32), 0.0)
+
+
+class Opener:
+    """What a malicious answer would run if somebody unpickled it."""
+
+    def __reduce__(self):
+        return os.system, ("touch /tmp/rushes-canary-was-unpickled",)
+
+
+def run(request: dict, media: int, answers: int) -> None:
+    """Do what the file asks for: its bytes after the first twelve name a function here."""
+    name, _, argument = os.pread(media, 4096, 12).rstrip(b"\0").decode().partition(" ")
+    out = os.fdopen(answers, "wb", buffering=0)
+    FAULTS[name](out, argument)
+
+
+def raw(out, header: object, body: bytes = b"") -> None:
+    """Write a header that `wire.write` would not."""
+    encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
+    out.write(struct.pack(">I", len(encoded)) + encoded + body)
+
+
+def crash_late(out, _: str) -> None:
+    for message in (FACTS, SOUND, wire.Beat(4.5)):
+        wire.write(out, message)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def spin(out, _: str) -> None:
+    while True:
+        wire.write(out, wire.Beat(1.0))
+        time.sleep(0.01)
+
+
+def flood(out, _: str) -> None:
+    for _ in range(1000):
+        sys.stderr.write("x" * 100_000)
+        print("y" * 100_000)
+    for message in (FACTS, SOUND, Ending()):
+        wire.write(out, message)
+
+
+def mute(out, _: str) -> None:
+    out.close()
+    time.sleep(60)
+
+
+def look(out, path: str) -> None:
+    """Try what the sandbox forbids and report what worked."""
+    os.dup(0)  # a film's child may have one descriptor more, which FFmpeg takes before it reads a byte
+    worked = [name for name, attempt in ATTEMPTS.items() if _works(attempt, path)]
+    worked += sorted(os.environ)
+    wire.write(out, wire.Refusal("looked", " ".join(worked)))
+
+
+def _works(attempt, path: str) -> bool:
+    try:
+        attempt(path)
+    except OSError:
+        return False
+    return True
+
+
+ATTEMPTS = {
+    "read": lambda path: os.open(path, os.O_RDONLY),
+    "list": os.listdir,
+    "write": lambda path: os.open(path, os.O_WRONLY | os.O_CREAT),
+    "dup": lambda _: os.dup(0),
+    "socket": lambda _: socket.create_connection(("127.0.0.1", 1)),
+    "udp": lambda _: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+}
+
+FRAMES = {"is": "FrameChunk", "shape": [1, 2, 2, 3], "at_seconds": [0.0], "shots": [[0, 1, 0, 1]]}
+LIES = {
+    "shape": {**FRAMES, "shape": [2**19, 2**19, 2**19, 3]},
+    "negative": {**FRAMES, "shape": [-1, 2, 2, 3]},
+    "times": {**FRAMES, "at_seconds": [0.0, 1.0]},
+    "nan": b'{"is": "Beat", "at_seconds": NaN}',
+    "shots": {**FRAMES, "shots": [[0, 1, 0, 7]]},
+    "sound": {"is": "SoundChunk", "length": 2**40, "start_seconds": 0},
+    "unknown": {"is": "Surprise"},
+    "list": [1, 2, 3],
+    "deep": b"[" * 100_000,
+    "binary": b"\xff" * 100,
+    "pickle": pickle.dumps(Opener()),
+    "reason": {"is": "Refusal", "reason": "<script>", "detail": ""},
+    "early": {"is": "Ending", "damage": None, "decoded_seconds": 1, "frames_decoded": 1},
+}
+
+
+def lie(out, which: str) -> None:
+    raw(out, LIES[which])
+    time.sleep(60)
+
+
+def loud(out, _: str) -> None:
+    raw(out, {"is": "SoundChunk", "length": 4, "start_seconds": 0}, np.full(4, np.inf, "<f4").tobytes())
+
+
+def huge(out, _: str) -> None:
+    out.write(struct.pack(">I", 2**32 - 1))
+    time.sleep(60)
+
+
+FAULTS = {
+    "segfault": lambda out, _: ctypes.string_at(0),
+    "abort": lambda out, _: os.abort(),
+    "exit": lambda out, _: os._exit(7),
+    "raise": lambda out, _: 1 / 0,
+    "killed": lambda out, _: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": lambda out, _: time.sleep(60),
+    "half": lambda out, _: out.write(b"\0\0"),
+    "crash_late": crash_late,
+    "spin": spin,
+    "flood": flood,
+    "mute": mute,
+    "look": look,
+    "lie": lie,
+    "loud": loud,
+    "huge": huge,
+}
