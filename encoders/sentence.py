@@ -95,7 +95,8 @@ class _MiniLM:
         for layer in self._layers:
             x = layer(x, mask)
         mean: Array = (x * real).sum(axis=1) / real.sum(axis=1)
-        return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+        mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+        return mean
 
 
 class _Layer:
