@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from encoders import voice, weights
 from encoders.joined import joined_model
+from encoders.packages import require
 from encoders.spec import Utterance
 from encoders.utterances import Word, objection, sentences, split_sentences
 
@@ -29,7 +31,6 @@ CONTEXT_SECONDS = 15.0
 the words of 528 s of English prompts, against 10.6%), since it skips sentences of long windows, and it is faster."""
 _GAP_SECONDS = 2.0
 _MARGIN_SECONDS = 0.2
-_SURE_VOICE = 0.9  # speech peaks above 0.96, animals below 0.85
 _SURE_WORDS = 0.35
 _SWITCH_COST = 2.0  # nats; a language that is only guessed, in a second or two, does not interrupt another
 _WINDOWS_PER_CALL = 4
@@ -56,15 +57,31 @@ class _Heard:
 
 
 class WhisperReader:
-    """Speech in any of 99 languages into sentences; gives the same text for the same sound every time."""
+    """Speech in any of 99 languages into sentences; gives the same text for the same sound every time.
+
+    Weights load on first use.
+    """
 
     rate_hz = voice.RATE_HZ
 
-    def __init__(self, model: Any, name: str) -> None:
-        self.name = name
+    def __init__(self, threads: int, device: str) -> None:
+        fingerprint = weights.fingerprint(weights.WHISPER_BASE_1, weights.WHISPER_BASE_2, settings=_SETTINGS)
+        self.name = f"whisper-base-{fingerprint}"
         self.rejected: Counter[str] = Counter()
         """How much was not believed, by reason: stretches, windows or sentences."""
-        self._model = model
+        self._threads, self._device = threads, device
+
+    @cached_property
+    def _model(self) -> Any:
+        from faster_whisper import WhisperModel
+
+        return WhisperModel(
+            str(joined_model((weights.WHISPER_BASE_1, weights.WHISPER_BASE_2), MODEL_SHA256)),
+            device=self._device,
+            compute_type="int8" if self._device == "cpu" else "float16",
+            cpu_threads=self._threads or len(os.sched_getaffinity(0)),
+            local_files_only=True,
+        )
 
     def read(self, samples: NDArray[np.float32]) -> list[Utterance]:
         """Return what is said in mono sound, float32 [T], in [-1, 1], at `rate_hz`; best some minutes at a time.
@@ -90,9 +107,9 @@ class WhisperReader:
         return _with_translations(said, translated)
 
     def _believes(self, stretch: voice.Stretch) -> bool:
-        if stretch.peak < _SURE_VOICE:
+        if stretch.peak < voice.CERTAIN:
             self.rejected["uncertain voice"] += 1
-        return stretch.peak >= _SURE_VOICE
+        return stretch.peak >= voice.CERTAIN
 
     def _keeps(self, heard: _Heard) -> bool:
         if heard.objection:
@@ -173,7 +190,7 @@ class WhisperReader:
 
 
 def load(threads: int = 0, device: str = "cpu") -> WhisperReader:
-    """Load Whisper base.
+    """Return Whisper base.
 
     Args:
         threads: of the processor; 0: as many as this process may use.
@@ -181,19 +198,9 @@ def load(threads: int = 0, device: str = "cpu") -> WhisperReader:
 
     Raises:
         MissingPackageError: a package with weights is not installed.
-        ChangedFileError: a file differs from the pinned one.
     """
-    from faster_whisper import WhisperModel
-
-    model = WhisperModel(
-        str(joined_model((weights.WHISPER_BASE_1, weights.WHISPER_BASE_2), MODEL_SHA256)),
-        device=device,
-        compute_type="int8" if device == "cpu" else "float16",
-        cpu_threads=threads or len(os.sched_getaffinity(0)),
-        local_files_only=True,
-    )
-    fingerprint = weights.fingerprint(weights.WHISPER_BASE_1, weights.WHISPER_BASE_2, settings=_SETTINGS)
-    return WhisperReader(model, f"whisper-base-{fingerprint}")
+    require(weights.WHISPER_BASE_1, weights.WHISPER_BASE_2)
+    return WhisperReader(threads, device)
 
 
 def _judged(tokenizer: Any, window: _Window, result: Any) -> _Heard:

@@ -104,7 +104,7 @@ def test_strict_exits_1_on_quarantined_files_only_when_asked(tmp_path, source, c
     assert main(["ingest", archive, "--strict"]) == 1
 
 
-def test_rebuilding_needs_the_tables_alone(archive, tmp_path, capsys):
+def test_contract_9_the_tables_are_the_truth_and_the_index_is_made_again_from_them_alone(archive, tmp_path, capsys):
     main(["search", archive, "blue", "--json"])
     before = lines(capsys)
     shutil.rmtree(tmp_path / "my archive" / "index")
