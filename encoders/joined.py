@@ -1,4 +1,4 @@
-"""A model that comes in parts, since a package index bounds the size of a file, into one folder as its library wants it."""
+"""A model that comes in parts, since a package index bounds the size of a file, joined as its library wants it."""
 
 from __future__ import annotations
 

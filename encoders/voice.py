@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 RATE_HZ = 16000
 FRAME_SAMPLES = 512
 FRAME_SECONDS = FRAME_SAMPLES / RATE_HZ
+CERTAIN = 0.9
+"""What a stretch has to reach somewhere to be speech: speech peaks above 0.96, animals were below 0.82."""
 BEGINS_AT, ENDS_BELOW = 0.5, 0.35
 """A stretch begins at the one probability and lasts until the other; that it is lower keeps soft syllables inside."""
 

@@ -1,0 +1,175 @@
+"""Sound and words in one space: what is heard as probabilities of labels, what is meant as probabilities of the same.
+
+A sound fills the labels by three ways of listening: a detector of voices, two networks that tag music, and for all
+that is neither, a field guide: what is known of each kind of sound (where its energy lies, how tonal it is, how long
+and how often it calls) is compared with what is measured. Words fill the labels by how close they come, for the
+sentence encoder, to the words that stand for each label. Both are distributions, and the inner product of their square
+roots (Bhattacharyya's coefficient) says how much they agree.
+
+Behind the labels lie two blocks that only sound fills, the networks' features and the timbre, so that a sound finds
+what sounds like it, more sharply than words could say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import voice, weights
+from encoders.acoustics import N_BANDS, Description, describe
+from encoders.fusion import concatenate
+from encoders.sound_guide import log_likelihood, read_field_guide, read_music_guide
+from encoders.spec import Encoded, EncoderSpec, Label, TextEncoder, Vectors
+
+if TYPE_CHECKING:
+    from encoders.music import MusicTagger
+
+Array = NDArray[np.float64]
+
+RATE_HZ = 16000
+_FEATURES = 400
+_BLOCK_WEIGHTS = {"labels": 0.6, "features": 0.2, "timbre": 0.2}
+_TEXT_TEMPERATURE = 0.04
+_GUIDE_TEMPERATURE = 2.0
+"""The guide's measures are not independent, so their likelihoods count for half."""
+_SILENT_DB = -60.0
+_LEAST_SCORE, _MOST_LABELS = 0.1, 5
+
+
+_PLAIN = {
+    "speech": ("speech", "a man speaking", "a woman speaking", "a voice talking", "conversation", "somebody talks", "an announcement"),
+    "music": ("music", "a song", "a melody", "a tune"),
+    "silence": ("silence", "quiet", "nothing to hear"),
+}  # fmt: skip
+
+
+class SoundLabelEncoder:
+    """Sound at 16 kHz, and words, into the space of sound labels."""
+
+    def __init__(self, sentences: TextEncoder) -> None:
+        self._sentences = sentences
+        self._kinds, self._styles = read_field_guide(), read_music_guide()
+        self.labels = (*_PLAIN, *(k.label for k in self._kinds), *(s.label for s in self._styles))
+        self._dims = {"labels": len(self.labels), "features": _FEATURES, "timbre": 2 * N_BANDS}
+        guides = "".join(repr(part) for part in (_PLAIN, self._kinds, self._styles, _BLOCK_WEIGHTS, _TEXT_TEMPERATURE))
+        fingerprint = weights.fingerprint(weights.MUSICNN, weights.MINILM, settings=guides)
+        dim = sum(self._dims.values())
+        self.spec = EncoderSpec("sounds", f"sounds-musicnn-{fingerprint}-{dim}", dim, rate_hz=RATE_HZ)
+
+    def encode_sound(self, windows: Sequence[NDArray[np.float32]]) -> Encoded:
+        """Encode stretches of mono sound, each float32 [T], in [-1, 1], at 16 kHz; made for 0.1 s to 30 s."""
+        if not windows:
+            return Encoded(np.zeros((0, self.spec.dim), np.float32), ())
+        tagged = self._tagger.tag(windows)
+        vectors, labels = [], []
+        for window, mtt, msd, features in zip(windows, tagged.mtt, tagged.msd, tagged.features, strict=True):
+            described = describe(window if len(window) else np.zeros(1, np.float32))
+            shares = self._shares(window, described, mtt, msd)
+            silent = described.level_db < _SILENT_DB
+            blocks = {
+                "labels": np.sqrt(shares).astype(np.float32),
+                "features": None if silent else features,
+                "timbre": None if silent else described.timbre,
+            }
+            vectors.append(concatenate(blocks, self._dims, _BLOCK_WEIGHTS))
+            labels.append(self._best(shares))
+        return Encoded(np.stack(vectors), tuple(labels))
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Encode N texts; float32 [N, dim], each row of unit norm."""
+        vectors = np.zeros((len(texts), self.spec.dim), np.float32)
+        if len(texts):
+            words, owners = self._words
+            similarity = self._sentences.encode_texts(texts).astype(np.float64) @ words.T
+            closest = np.stack([similarity[:, owners == i].max(axis=1) for i in range(len(self.labels))], axis=1)
+            vectors[:, : len(self.labels)] = np.sqrt(_softmax(closest / _TEXT_TEMPERATURE))
+        return vectors
+
+    @cached_property
+    def _tagger(self) -> MusicTagger:
+        from encoders.music import MusicTagger  # brings torch, which words do not need
+
+        return MusicTagger()
+
+    @cached_property
+    def _words(self) -> tuple[Array, NDArray[np.intp]]:
+        """The vectors of all words for labels, and for each word the number of its label."""
+        groups = [*_PLAIN.values(), *((k.label, *k.words) for k in self._kinds), *(s.words for s in self._styles)]
+        texts = [f"the sound of {word}" for words in groups for word in words]
+        owners = np.repeat(np.arange(len(groups)), [len(words) for words in groups])
+        return self._sentences.encode_texts(texts).astype(np.float64), owners
+
+    def _shares(
+        self,
+        window: NDArray[np.float32],
+        described: Description,
+        mtt: NDArray[np.float32],
+        msd: NDArray[np.float32],
+    ) -> Array:
+        """Return float64 [labels], which sum to 1: how likely each is what is heard."""
+        if described.level_db < _SILENT_DB:
+            return np.eye(len(self.labels))[list(_PLAIN).index("silence")]
+        speech = _speech_share(window, described)
+        music = (1 - speech) * _music_probability(described, mtt)
+        styles = np.array([max(_tag_score(tag, mtt, msd) for tag in style.tags) for style in self._styles])
+        styles /= max(float(styles.sum()), 1e-9)
+        guide = _softmax(np.array([log_likelihood(kind, described) for kind in self._kinds]) / _GUIDE_TEMPERATURE)
+        plain = [speech, 0.4 * music, 0.0]
+        return np.concatenate([plain, (1 - speech - music) * guide, 0.6 * music * styles])
+
+    def _best(self, shares: Array) -> tuple[Label, ...]:
+        best = np.argsort(-shares, kind="stable")[:_MOST_LABELS]
+        return tuple(Label(self.labels[i], float(shares[i])) for i in best if shares[i] >= _LEAST_SCORE)
+
+
+def load(sentences: TextEncoder | None = None) -> SoundLabelEncoder:
+    """Load the encoder; the networks follow with the first sound.
+
+    Args:
+        sentences: an encoder of sentences that is already there; None: loaded here.
+
+    Raises:
+        MissingPackageError: a package is neither installed nor pulled.
+        ChangedFileError: a file differs from the pinned one.
+    """
+    if sentences is None:
+        from encoders.sentence import load as load_sentences
+
+        sentences = load_sentences()
+    return SoundLabelEncoder(sentences)
+
+
+def _speech_share(window: NDArray[np.float32], described: Description) -> float:
+    """Return the part of what is heard during which somebody certainly speaks."""
+    probabilities = voice.voice_probabilities(window)
+    stretches = voice.find_speech(probabilities)
+    voiced = sum(stretch.stop - stretch.start for stretch in stretches if stretch.peak >= voice.CERTAIN)
+    return min(1.0, voiced * voice.FRAME_SECONDS / max(described.active_seconds, voice.FRAME_SECONDS))
+
+
+def _music_probability(described: Description, mtt: NDArray[np.float32]) -> float:
+    """Return how likely what is not speech is music.
+
+    Music holds tones, several at a time; where it does not, as drums do, the networks are full of tags. (Measured: 1.2
+    tones part music from animals, and tags sum up to more than 2.2 only in music, once something is heard for 5 s.)
+    """
+    held = 2.5 * np.log2((described.held_tones + 0.05) / 1.2)
+    tags = 4 * max(0.0, float(mtt.sum()) - 2.2) * min(1.0, described.active_seconds / 5)
+    short = 2.0 * min(0.0, np.log2((described.active_seconds + 0.1) / 2.0))
+    return float(1 / (1 + np.exp(-(held + tags + short))))
+
+
+def _tag_score(tag: str, mtt: NDArray[np.float32], msd: NDArray[np.float32]) -> float:
+    from encoders.music import MSD_TAGS, MTT_TAGS
+
+    network, name = tag[:2], tag[2:]
+    return float(mtt[MTT_TAGS.index(name)] if network == "t:" else msd[MSD_TAGS.index(name)])
+
+
+def _softmax(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
