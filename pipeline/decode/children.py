@@ -188,9 +188,7 @@ class Child:
 
     def _death(self) -> MediaError:
         """Return what became of a child that stopped talking."""
-        self._report.settimeout(
-            FAREWELL_SECONDS
-        )  # it closed the pipe: either it is dead, or it plays dead and is killed
+        self._report.settimeout(FAREWELL_SECONDS)  # a child that closes its pipe and stays alive is killed by `close`
         try:
             status = self._report.recv(STATUS.size)
         except OSError:

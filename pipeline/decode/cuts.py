@@ -24,7 +24,8 @@ _SUREST = 0.75
 """However lively a shot is, a change of this size is a cut."""
 _LIVELIER = 1.8
 """A cut changes the picture this many times more than what went on before."""
-_FADE = 0.5
+_FADE, _QUIET, _BUSY = 0.5, 0.02, 0.06
+"""A fade changes half the picture in all, one of its steps this much, the step before and the one after hardly any."""
 _STEP_SECONDS = 0.2
 """A picture that comes back sooner after a change was a flash; also the spacing of the memory for fades."""
 _HALF_LIFE_SECONDS = 0.5
@@ -127,15 +128,15 @@ class CutDetector:
             return None
         step = change(self._steps[-1][1], frame) if self._steps else 0.0
         self._steps.append((now, frame, step))
-        if step > 0.1:
+        if step > _QUIET:
             return None
         steps = list(self._steps)
         for length in _FADE_STEPS:
             if len(steps) < length + 2:
                 return None
-            old, quiet = steps[-1 - length][1], max(step, steps[-1 - length][2])
+            old, before = steps[-1 - length][1:]
             busiest = max(s for _, _, s in steps[-length:])
-            if quiet < 0.1 and busiest > max(0.08, 3 * quiet) and change(old, frame) > _FADE:
+            if before <= _QUIET and busiest >= _BUSY and change(old, frame) > _FADE:
                 self._steps.clear()
                 return next(t for t, s, _ in steps[-length:] if change(s, frame) <= change(old, s))
         return None

@@ -21,6 +21,8 @@ from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
 _BEAT_SECONDS = 0.5
 _SHORT_SECONDS = 1.0
 """A stream that ends this much, or a fiftieth of its length, before its container says is truncated."""
+_STATES_LENGTH = {"mov", "matroska", "avi", "wav", "flac", "asf", "flv", "mxf", "aiff", "caf", "ivf"}
+"""Containers whose header says how long they are; for others FFmpeg guesses from the rate of bits, and errs."""
 _DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version", "compatible_brands", "duration"} | {
     "software", "alpha_mode"}  # fmt: skip
 """Tags that say how a file was written, not what is in it."""
@@ -192,6 +194,16 @@ class _Film:
         frames = self.pictures.frames if self.pictures is not None else 0
         return Ending(self._damage(tracks, reached), reached, frames)
 
+    def _falls_short(self, tracks: list[VideoTrack | SoundTrack], reached: float) -> bool:
+        """Tell whether a stream, or where all were decoded the whole, ended well before the container says."""
+        claims: list[tuple[float, float]] = []
+        for stream, track in ((self._container.streams[index], track) for index, track in self.tracks.items()):
+            if stream.duration and not isinstance(track, TextTrack):
+                claims.append((track.reached_seconds, float(stream.duration * stream.time_base)))
+        if len(tracks) == (self._video is not None) + (self._sound is not None):
+            claims.append((reached, (self._container.duration or 0) / av.time_base))
+        return any(came < claimed - max(_SHORT_SECONDS, claimed / 50) for came, claimed in claims)
+
     def _damage(self, tracks: list[VideoTrack | SoundTrack], reached: float) -> str | None:
         """Compare what came out with what the container promised; return what is wrong, or None."""
         if not tracks:
@@ -199,15 +211,7 @@ class _Film:
         damaged = sum(track.damaged for track in tracks)
         if damaged and not _memory_is_left():
             return "memory"
-        claimed = (self._container.duration or 0) / av.time_base
-        for index, track in self.tracks.items():
-            stream = self._container.streams[index]
-            if not isinstance(track, TextTrack) and stream.duration and stream.time_base:
-                own = float(stream.duration * stream.time_base)
-                if track.reached_seconds < own - max(_SHORT_SECONDS, own / 50):
-                    return f"truncated_at:{track.reached_seconds:.1f}"
-        everything = len(tracks) == (self._video is not None) + (self._sound is not None)
-        if everything and reached < claimed - max(_SHORT_SECONDS, claimed / 50):
+        if self._container.format.name.split(",")[0] in _STATES_LENGTH and self._falls_short(tracks, reached):
             return f"truncated_at:{reached:.1f}"
         if self._broken:
             return f"truncated_at:{reached:.1f}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pipeline.decode import children, files, wire
 from pipeline.decode.limits import Limits
-from pipeline.decode.sniff import BYTES_NEEDED, Kind, is_text, refusal, sniff
+from pipeline.decode.sniff import BYTES_NEEDED, Kind, claimed_bytes, is_text, refusal, sniff
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Modality, Sampling
 
@@ -20,7 +20,7 @@ def read(
     """Yield what `pipeline.decode.decode` promises, from a child of this server."""
     fd = files.open_regular(path)
     try:
-        kind, size_bytes = _look(fd, path.name)
+        kind, size_bytes, is_short = _look(fd, path.name)
         request = {
             "media": kind.media,
             "allowed": kind.demuxers,
@@ -34,12 +34,16 @@ def read(
         os.close(fd)
     child.budget_seconds = limits.budget_seconds(size_bytes, 0.0)
     try:
-        yield from _answers(child, limits, size_bytes)
+        for item in _answers(child, limits, size_bytes):
+            if is_short and isinstance(item, Ending) and item.damage is None:
+                item = replace(item, damage=f"truncated_at:{item.decoded_seconds:.1f}")
+            yield item
     finally:
         child.close()
 
 
-def _look(fd: int, name: str) -> tuple[Kind, int]:
+def _look(fd: int, name: str) -> tuple[Kind, int, bool]:
+    """Return what kind of file it is, its size, and whether it is smaller than it says itself."""
     try:
         size_bytes, head = os.fstat(fd).st_size, os.pread(fd, BYTES_NEEDED, 0)
     except OSError as exc:
@@ -49,7 +53,7 @@ def _look(fd: int, name: str) -> tuple[Kind, int]:
     kind = sniff(head, name)
     if kind is None:
         raise refusal(name, "not_media", "its first bytes begin no format that is read", text=is_text(head))
-    return kind, size_bytes
+    return kind, size_bytes, claimed_bytes(head) > size_bytes + 1  # an odd chunk's last byte is often left out
 
 
 def _answers(child: children.Child, limits: Limits, size_bytes: int) -> Iterator[Decoded]:

@@ -37,7 +37,7 @@ _WAV = Kind("wav", Media.AUDIO, ("wav",))
 
 _STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"\x89PNG\r\n\x1a\n", Kind("png", Media.IMAGE, ("PNG",))),
-    (b"\xff\xd8\xff", Kind("jpeg", Media.IMAGE, ("JPEG", "MPO"))),
+    (b"\xff\xd8\xff", Kind("jpeg", Media.IMAGE, ("JPEG",))),
     (b"GIF87a", Kind("gif", Media.IMAGE, ("GIF",))),
     (b"GIF89a", Kind("gif", Media.IMAGE, ("GIF",))),
     (b"II*\0", _TIFF),
@@ -78,6 +78,9 @@ _BRANDS: dict[bytes, Kind] = {  # ISO files that are pictures
 _POINTERS = (b"#extm3u", b"ffconcat version", b"[playlist]", b"<mpd", b"<smil", b"<asx", b"#dcp")
 """Texts that make a player open something else, in lower case."""
 
+_UNKNOWN_SIZE = 0x7FFF0000
+"""Who writes to a pipe does not know the size yet and states one near the greatest."""
+
 MEDIA_EXTENSIONS = frozenset({
     "3gp", "3g2", "aac", "aif", "aiff", "amr", "asf", "au", "avi", "avif", "bmp", "caf", "dv", "flac", "flv", "gif",
     "heic", "ivf", "jpe", "jpeg", "jpg", "m2ts", "m2v", "m4a", "m4v", "mkv", "mov", "mp2", "mp3", "mp4", "mpe",
@@ -117,6 +120,17 @@ def refusal(name: str, reason: str, detail: str = "", *, text: bool = False) -> 
 def is_text(first_bytes: bytes) -> bool:
     """Tell whether these bytes look like text: none of the control characters that text does not hold."""
     return not any(byte < 32 and byte not in (7, 8, 9, 10, 12, 13, 27) for byte in first_bytes)
+
+
+def claimed_bytes(first_bytes: bytes) -> int:
+    """Return the size of the whole file that a RIFF header (wav, avi) states, or 0 where none is stated.
+
+    FFmpeg takes the file's end for the sound's; so this is how a wav that was cut short is told.
+    """
+    if not first_bytes.startswith(b"RIFF") or len(first_bytes) < 8:
+        return 0
+    size = int.from_bytes(first_bytes[4:8], "little")
+    return size + 8 if size < _UNKNOWN_SIZE else 0
 
 
 def _pointer(head: bytes) -> str:

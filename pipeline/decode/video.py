@@ -7,18 +7,16 @@ scaled and converted. Frames that no other frame needs are not even decoded wher
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from pipeline.decode import cuts
+from pipeline.decode import cuts, pixels
 from pipeline.decode import sampling as plan
 from pipeline.decode.limits import Limits
-from pipeline.decode.shape import displayed_size, target_size
+from pipeline.decode.shape import displayed_size
 from pipeline.decode.skimming import LONGEST_SECONDS, Skimmer
 from pipeline.media import FrameChunk, Sampling
 
@@ -52,7 +50,7 @@ class VideoTrack:
         self._rate = float(stream.average_rate or stream.guessed_rate or 25)
         self._detector, self._sampler = cuts.CutDetector(), plan.Sampler(wanted)
         self._skims = True
-        self._scaler, self._shrinker = _Scaler(wanted.size_px), VideoReformatter()
+        self._scaler, self._eye = pixels.Scaler(wanted.size_px), pixels.Eye()
         self._last: tuple[float, av.VideoFrame] | None = None
         self._kept: list[tuple[float, NDArray[np.uint8]]] = []
         self._bounds: list[float] = []
@@ -131,9 +129,9 @@ class VideoTrack:
         if self._scaler.reshaped(frame, self._aspect) and self._last is not None:
             self._close(self._sampler.restart(at))
             yield from self._flush()
-            self._scaler = _Scaler(self._wanted.size_px)
+            self._scaler = pixels.Scaler(self._wanted.size_px)
             self._scaler.reshaped(frame, self._aspect)
-        cut = self._detector.push(at, _signature(frame, self._shrinker))
+        cut = self._detector.push(at, self._eye.signature(frame))
         seen = at if self._last is None else self._last[0]
         self._close(self._sampler.grown(seen) if cut is None else self._sampler.cut(cut, at))
         self._last, self.reached_seconds = (at, frame), at
@@ -183,66 +181,4 @@ class VideoTrack:
         times = [at for at, _ in ready]
         shots = tuple(plan.shots_of(self._bounds, times))
         self._bounds = []
-        yield FrameChunk(np.stack([pixels for _, pixels in ready]), np.array(times, np.float64), shots)
-
-
-class _Scaler:
-    """Scales and converts frames of one shape: a scaler context is made once, not per frame."""
-
-    def __init__(self, size_px: int) -> None:
-        self._size_px = size_px
-        self._reformatter = VideoReformatter()
-        self._shape: tuple[int, int, int] | None = None
-        self._target = (0, 0)
-
-    def reshaped(self, frame: av.VideoFrame, aspect: float) -> bool:
-        """Note the frame's shape; tell whether it differs from that of the frames before."""
-        width, height = displayed_size(frame.width, frame.height, aspect, 0)
-        shape = (width, height, frame.rotation)
-        if self._shape is None:
-            self._shape, self._target = shape, target_size(width, height, self._size_px)
-        return shape != self._shape
-
-    def scale(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return the frame as uint8 [H, W, 3], RGB, upright, square pixels."""
-        width, height = self._target
-        matrix = frame.colorspace
-        if matrix not in (Colorspace.ITU709, Colorspace.ITU601, Colorspace.SMPTE170M, Colorspace.BT2020):
-            matrix = Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
-        full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-        rgb = self._reformatter.reformat(
-            frame, width, height, "rgb24", src_colorspace=matrix, dst_color_range=ColorRange.JPEG,
-            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND, threads=1,
-        )  # fmt: skip
-        return np.rot90(rgb.to_ndarray(), k=round(frame.rotation / 90) % 4)
-
-
-@lru_cache(maxsize=16)
-def _grid(height: int, width: int, rows: int, columns: int) -> tuple[slice, slice]:
-    """Return slices that take evenly spaced samples, at least rows × columns of them."""
-    down, right = height // rows, width // columns
-    top, left = (height - (rows - 1) * down) // 2, (width - (columns - 1) * right) // 2
-    return slice(top, None, down), slice(left, None, right)
-
-
-def _samples(frame: av.VideoFrame, index: int, rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return uint8 [rows, columns]: samples of one plane on an even grid, straight from the decoder's memory."""
-    plane, bits = frame.planes[index], frame.format.components[index].bits
-    dtype = np.dtype(np.uint8 if bits <= 8 else "<u2")
-    pixels: NDArray[Any] = np.frombuffer(memoryview(plane), dtype).reshape(-1, plane.line_size // dtype.itemsize)
-    grid = pixels[: plane.height, : plane.width][_grid(plane.height, plane.width, rows, columns)][:rows, :columns]
-    return np.asarray(grid >> max(0, bits - 8), np.uint8)
-
-
-def _signature(frame: av.VideoFrame, shrinker: VideoReformatter) -> cuts.Signature:
-    rows, columns = cuts.ROWS * cuts.SAMPLES, cuts.COLUMNS * cuts.SAMPLES
-    kind = frame.format
-    planar = kind.name.startswith("yuv") and kind.is_planar and not kind.name.endswith("be")
-    if not planar or frame.width < columns or frame.height < rows:
-        frame = shrinker.reformat(
-            frame, 2 * columns, 2 * rows, "yuv420p", interpolation=Interpolation.BILINEAR, threads=1
-        )
-    luma = _samples(frame, 0, rows, columns)
-    chroma = np.stack([_samples(frame, index, cuts.ROWS, cuts.COLUMNS) for index in (1, 2)])
-    return cuts.signature(luma, chroma)
+        yield FrameChunk(np.stack([frame for _, frame in ready]), np.array(times, np.float64), shots)

@@ -144,7 +144,8 @@ def encoded_sound(stream, sound: np.ndarray, rate_hz: int, start_seconds: float)
 
 def _sound_stream(out, codec: str, rate_hz: int, sound: np.ndarray):
     rate = rate_hz if codec not in ("libopus", "mp2") or rate_hz in (16000, 48000) else 48000
-    return out.add_stream(codec, rate=rate, layout="mono" if len(sound) == 1 else "stereo")
+    options = {"strict": "experimental"} if codec == "vorbis" else {}
+    return out.add_stream(codec, rate=rate, layout="mono" if len(sound) == 1 else "stereo", options=options)
 
 
 def _encoded_frames(video, frames, rate, at_seconds, start_seconds) -> Iterable:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.decode import Limits, decode, reading
+from pipeline.decode import DEFAULT_LIMITS, Limits, decode, reading
 from pipeline.decode.children import ForkServer, decoders
 from pipeline.errors import MediaError
 from pipeline.media import Ending, Facts, Modality, Sampling, SoundChunk
@@ -31,7 +31,7 @@ def faulty() -> Iterator[ForkServer]:
     server.close()
 
 
-def read(server: ForkServer, folder: Path, fault: str, limits: Limits = Limits()) -> list:
+def read(server: ForkServer, folder: Path, fault: str, limits: Limits = DEFAULT_LIMITS) -> list:
     path = folder / "fault.wav"
     path.write_bytes(b"RIFF\0\0\0\0WAVE" + fault.encode())
     return list(reading.read(path, Sampling(), EVERYTHING, limits, server))
@@ -89,7 +89,7 @@ def test_a_child_that_closes_its_pipe_and_stays_is_killed(faulty, tmp_path, monk
 
 def test_a_flood_on_standard_error_goes_nowhere(faulty, tmp_path, capfd):
     facts, sound, ending = read(faulty, tmp_path, "flood")
-    assert isinstance(facts, Facts) and isinstance(sound, SoundChunk) and ending == Ending()
+    assert [type(facts), type(sound), ending] == [Facts, SoundChunk, Ending()]
     assert capfd.readouterr() == ("", "")
 
 
@@ -142,13 +142,13 @@ def test_an_iterator_that_nobody_holds_leaves_no_child(tmp_path):
 
 def test_no_descriptor_is_left_open(faulty, tmp_path):
     read(faulty, tmp_path, "flood")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for fault in ("flood", "crash_late"):
         read(faulty, tmp_path, fault)
     for fault in ("segfault", "lie shape"):
         with pytest.raises(MediaError):
             read(faulty, tmp_path, fault)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_child_waits_while_nobody_reads(tmp_path):
