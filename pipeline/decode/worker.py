@@ -22,12 +22,15 @@ from pipeline.decode.limits import Limits
 from pipeline.errors import MediaError
 from pipeline.media import Facts, Media, Modality, Sampling
 
+_NOT_LOADED = ("__main__", "datasets", "report", "ImageTk", "ImageQt", "ImageWin", "ImageGrab", "ImageShow")
+"""Modules of PyAV and Pillow that do something when imported, or draw in what decoding has no use for."""
+
 
 def preload() -> None:
     """Load, in the fork server, all that children may need: they can open no file, so not a module either."""
-    for package, left_out in ((av, ("__main__", "datasets")), (PIL, ("__main__", "Tk", "Qt", "Grab", "Show"))):
+    for package in (av, PIL):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            if not any(part in module.name for part in left_out):
+            if not module.name.endswith(_NOT_LOADED):
                 with suppress(ImportError):  # what an optional library is missing for is not missed
                     import_module(module.name)
     Image.init()

@@ -13,7 +13,8 @@ def test_known_keys_have_their_place_and_all_others_are_kept():
     found = parse_sidecar(
         json.dumps(
             {"Title": "Quay", "DESCRIPTION": "Boats", "tags": ["harbour", "dusk, sea"], "keywords": "dusk",
-             "date": 2024, "rating": 4.5, "public": True, "nothing": None, "camera": {"Make": "Canon", "lens": ["a", "b"]}}
+             "date": 2024, "rating": 4.5, "public": True, "nothing": None,
+             "camera": {"Make": "Canon", "lens": ["a", "b"]}}
         ).encode()
     )  # fmt: skip
     assert (found.title, found.description, found.date) == ("Quay", "Boats", "2024")
