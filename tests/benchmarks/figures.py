@@ -1,0 +1,67 @@
+"""One figure of a benchmark, how it is held against its bound, and how figures are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table; exactly these fields are in its JSON."""
+
+    name: str
+    value: float
+    unit: str
+    floor: float | None = None
+    """The bound; a name that ends in "at most" is held from below it."""
+    holds: bool | None = None
+    """None where there is no bound."""
+    contender: str | None = None
+    """What it was measured against in the same run."""
+    quality: str = ""
+    """What one must know to judge the value: how many, how spread, under which load."""
+
+    def as_json(self) -> str:
+        """Return one line of JSON."""
+        return json.dumps({**asdict(self), "value": _rounded(self.value)}, ensure_ascii=False)
+
+
+def at_least(name: str, value: float, unit: str, floor: float, **said: str) -> Figure:
+    """Return a figure that holds when it reaches its bound."""
+    return Figure(name, value, unit, floor, bool(value >= floor), **said)
+
+
+def at_most(name: str, value: float, unit: str, bound: float, **said: str) -> Figure:
+    """Return a figure that holds when it stays within its bound."""
+    return Figure(f"{name}, at most", value, unit, bound, bool(value <= bound), **said)
+
+
+def interval_of_mean(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the mean: the values are drawn again, with replacement."""
+    drawn = np.random.default_rng(seed).choice(np.asarray(values, np.float64), (RESAMPLES, len(values)))
+    low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return figures as a table in Markdown, which reads well as plain text too."""
+    rows = [["name", "value", "unit", "floor", "holds", "contender", "quality"]]
+    for f in figures:
+        holds = {True: "yes", False: "NO", None: ""}[f.holds]
+        floor = "" if f.floor is None else f"{f.floor:g}"
+        rows.append([f.name, f"{_rounded(f.value):g}", f.unit, floor, holds, f.contender or "", f.quality])
+    rows.insert(1, ["---"] * len(rows[0]))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] + [0]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
