@@ -35,7 +35,8 @@ class Description:
     """How long a call lasts; the longer ones count more."""
     calls_per_second: float
     held_tones: float
-    """How many tones of a steady pitch, 0.25 s and longer, sound at a time: speech has none, an animal one, music some."""
+    """How many tones of a steady pitch, for 0.25 s and more, sound at once, less those that are one voice's harmonics:
+    speech has next to none, most animals fewer than two, music has two to ten."""
     timbre: NDArray[np.float32]
     """float32 [2 * N_BANDS]: shape of the spectrum, and how much each band moves; of unit norm, zero for silence."""
 
@@ -101,7 +102,7 @@ def _window_lags() -> Array:
 
 
 def _held_tones(sound: Array) -> float:
-    """Return the mean number of spectral peaks that stay where they are for four frames of 128 ms, half overlapping."""
+    """Count spectral peaks that stay where they are for four frames of 128 ms, half overlapping."""
     padded = np.pad(sound, (0, max(0, 3 * _LONG - len(sound))))
     decibels = 10 * np.log10(_power(padded, _LONG, _LONG // 2)[:, :512] + _FLOOR)  # up to 4 kHz
     loud = decibels.max(axis=1) > decibels.max() - 35
@@ -115,7 +116,25 @@ def _held_tones(sound: Array) -> float:
     near[:, 1:] |= peaks[:, :-1]
     near[:, :-1] |= peaks[:, 1:]
     held = peaks[3:] & near[2:-1] & near[1:-2] & near[:-3]
-    return float(held.sum() / max(1, loud.sum()))
+    return float(held.sum() / max(1, loud.sum())) * (1 - _share_of_one_voice(held.sum(axis=0)))
+
+
+def _share_of_one_voice(tones: NDArray[np.intp]) -> float:
+    """Return what part of the tones, counted by bin, are harmonics of one fundamental, beyond what chance gives."""
+    if tones.sum() < 4:
+        return 0.0
+    harmonics, chance = _harmonics()
+    return float((((tones @ harmonics) / tones.sum() - chance) / (1 - chance)).max().clip(0, 1))
+
+
+@cache
+def _harmonics() -> tuple[Array, Array]:
+    """Return which of 512 bins belong to each fundamental from 78 Hz to 1 kHz, and which part of all bins that is."""
+    fundamentals = np.arange(10, 128, 0.25)
+    bins = np.arange(512)[:, None]
+    distance = np.abs(bins - np.round(bins / fundamentals) * fundamentals)
+    belongs = (distance <= 0.8) & (bins >= fundamentals - 1)
+    return belongs.astype(np.float64), np.minimum(0.9, 1.7 / fundamentals)
 
 
 def _timbre(power: Array) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Style:
-    """A label for music, and the networks' tags that speak for it: "t:piano" of MagnaTagATune, "s:jazz" of the other."""
+    """A label for music, and the tags that speak for it: "t:piano" of MagnaTagATune, "s:jazz" of the other network."""
 
     label: str
     words: tuple[str, ...]

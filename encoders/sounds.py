@@ -13,6 +13,7 @@ what sounds like it, more sharply than words could say.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from encoders import voice, weights
 from encoders.acoustics import N_BANDS, Description, describe
 from encoders.fusion import concatenate
+from encoders.remembered import remembered
 from encoders.sound_guide import log_likelihood, read_field_guide, read_music_guide
 from encoders.spec import Encoded, EncoderSpec, Label, TextEncoder, Vectors
 
@@ -32,19 +34,24 @@ Array = NDArray[np.float64]
 
 RATE_HZ = 16000
 _FEATURES = 400
-_BLOCK_WEIGHTS = {"labels": 0.6, "features": 0.2, "timbre": 0.2}
+_BLOCK_WEIGHTS = {"labels": 0.4, "features": 0.2, "timbre": 0.4}
 _TEXT_TEMPERATURE = 0.04
 _GUIDE_TEMPERATURE = 2.0
 """The guide's measures are not independent, so their likelihoods count for half."""
+_PLAIN_MUSIC = 0.4
+"""How much of music counts as just that; the rest is shared by what kind of music it is."""
 _SILENT_DB = -60.0
 _LEAST_SCORE, _MOST_LABELS = 0.1, 5
 
 
 _PLAIN = {
-    "speech": ("speech", "a man speaking", "a woman speaking", "a voice talking", "conversation", "somebody talks", "an announcement"),
+    "speech": (
+        *("speech", "a man speaking", "a woman speaking", "a voice talking"),
+        *("conversation", "somebody talks", "an announcement"),
+    ),
     "music": ("music", "a song", "a melody", "a tune"),
     "silence": ("silence", "quiet", "nothing to hear"),
-}  # fmt: skip
+}
 
 
 class SoundLabelEncoder:
@@ -68,24 +75,24 @@ class SoundLabelEncoder:
         vectors, labels = [], []
         for window, mtt, msd, features in zip(windows, tagged.mtt, tagged.msd, tagged.features, strict=True):
             described = describe(window if len(window) else np.zeros(1, np.float32))
-            shares = self._shares(window, described, mtt, msd)
-            silent = described.level_db < _SILENT_DB
+            heard = self._hear(window, described, mtt, msd)
             blocks = {
-                "labels": np.sqrt(shares).astype(np.float32),
-                "features": None if silent else features,
-                "timbre": None if silent else described.timbre,
+                "labels": np.sqrt(heard.shares()).astype(np.float32),
+                # All silences are alike, and like nothing else: a timbre's numbers sum to zero.
+                "features": np.ones_like(features) if heard.silent else features,
+                "timbre": np.ones_like(described.timbre) if heard.silent else described.timbre,
             }
             vectors.append(concatenate(blocks, self._dims, _BLOCK_WEIGHTS))
-            labels.append(self._best(shares))
+            labels.append(self._best(heard.probabilities()))
         return Encoded(np.stack(vectors), tuple(labels))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Encode N texts; float32 [N, dim], each row of unit norm."""
         vectors = np.zeros((len(texts), self.spec.dim), np.float32)
         if len(texts):
-            words, owners = self._words
+            words, starts = self._words
             similarity = self._sentences.encode_texts(texts).astype(np.float64) @ words.T
-            closest = np.stack([similarity[:, owners == i].max(axis=1) for i in range(len(self.labels))], axis=1)
+            closest = np.maximum.reduceat(similarity, starts, axis=1)
             vectors[:, : len(self.labels)] = np.sqrt(_softmax(closest / _TEXT_TEMPERATURE))
         return vectors
 
@@ -97,33 +104,67 @@ class SoundLabelEncoder:
 
     @cached_property
     def _words(self) -> tuple[Array, NDArray[np.intp]]:
-        """The vectors of all words for labels, and for each word the number of its label."""
+        """The vectors of all words for labels, and where each label's words begin."""
         groups = [*_PLAIN.values(), *((k.label, *k.words) for k in self._kinds), *(s.words for s in self._styles)]
-        texts = [f"the sound of {word}" for words in groups for word in words]
-        owners = np.repeat(np.arange(len(groups)), [len(words) for words in groups])
-        return self._sentences.encode_texts(texts).astype(np.float64), owners
+        texts = [word for words in groups for word in words]
+        vectors = remembered(
+            "sound-words",
+            "\n".join((self._sentences.spec.space, *texts)),
+            (len(texts), self._sentences.spec.dim),
+            lambda: self._sentences.encode_texts(texts),
+        )
+        return vectors.astype(np.float64), np.cumsum([0, *map(len, groups[:-1])])
 
-    def _shares(
+    def _hear(
         self,
         window: NDArray[np.float32],
         described: Description,
         mtt: NDArray[np.float32],
         msd: NDArray[np.float32],
-    ) -> Array:
-        """Return float64 [labels], which sum to 1: how likely each is what is heard."""
-        if described.level_db < _SILENT_DB:
-            return np.eye(len(self.labels))[list(_PLAIN).index("silence")]
+    ) -> _Heard:
+        """Ask the three ways of listening what a stretch of sound is."""
+        guide = np.array([log_likelihood(kind, described) for kind in self._kinds])
         speech = _speech_share(window, described)
-        music = (1 - speech) * _music_probability(described, mtt)
-        styles = np.array([max(_tag_score(tag, mtt, msd) for tag in style.tags) for style in self._styles])
-        styles /= max(float(styles.sum()), 1e-9)
-        guide = _softmax(np.array([log_likelihood(kind, described) for kind in self._kinds]) / _GUIDE_TEMPERATURE)
-        plain = [speech, 0.4 * music, 0.0]
-        return np.concatenate([plain, (1 - speech - music) * guide, 0.6 * music * styles])
+        return _Heard(
+            silent=described.level_db < _SILENT_DB,
+            speech=speech,
+            music=(1 - speech) * _music_probability(described, mtt),
+            kinds=_softmax(guide / _GUIDE_TEMPERATURE),
+            styles=np.array([max(_tag_score(tag, mtt, msd) for tag in style.tags) for style in self._styles]),
+        )
 
-    def _best(self, shares: Array) -> tuple[Label, ...]:
-        best = np.argsort(-shares, kind="stable")[:_MOST_LABELS]
-        return tuple(Label(self.labels[i], float(shares[i])) for i in best if shares[i] >= _LEAST_SCORE)
+    def _best(self, probabilities: Array) -> tuple[Label, ...]:
+        best = np.argsort(-probabilities, kind="stable")[:_MOST_LABELS]
+        return tuple(Label(self.labels[i], float(probabilities[i])) for i in best if probabilities[i] >= _LEAST_SCORE)
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a stretch of sound is, by all three ways of listening."""
+
+    silent: bool
+    speech: float
+    """The part of it that is speech."""
+    music: float
+    """How likely it is music."""
+    kinds: Array
+    """How likely each kind of the field guide is, if it is neither; sums to 1."""
+    styles: Array
+    """How likely each label for music is, if it is music; many may be."""
+
+    def probabilities(self) -> Array:
+        """Return how likely each label is, by itself."""
+        return self._labels(self.music, self.music * self.styles)
+
+    def shares(self) -> Array:
+        """Return how much each label counts; sums to 1."""
+        styles = self.styles / max(float(self.styles.sum()), 1e-9)
+        return self._labels(_PLAIN_MUSIC * self.music, (1 - _PLAIN_MUSIC) * self.music * styles)
+
+    def _labels(self, music: float, styles: Array) -> Array:
+        present = 0.0 if self.silent else 1.0
+        rest = (1 - self.speech - self.music) * self.kinds
+        return np.asarray([present * self.speech, present * music, 1 - present, *(present * rest), *(present * styles)])
 
 
 def load(sentences: TextEncoder | None = None) -> SoundLabelEncoder:
@@ -154,12 +195,12 @@ def _speech_share(window: NDArray[np.float32], described: Description) -> float:
 def _music_probability(described: Description, mtt: NDArray[np.float32]) -> float:
     """Return how likely what is not speech is music.
 
-    Music holds tones, several at a time; where it does not, as drums do, the networks are full of tags. (Measured: 1.2
-    tones part music from animals, and tags sum up to more than 2.2 only in music, once something is heard for 5 s.)
+    Music holds tones, several at a time; where it does not, as drums do, its tags add up to more than other sounds'.
+    Either takes time to tell: a stretch of two seconds is seldom music alone.
     """
-    held = 2.5 * np.log2((described.held_tones + 0.05) / 1.2)
+    held = 2.5 * np.log2((described.held_tones + 0.05) / 2.5)
     tags = 4 * max(0.0, float(mtt.sum()) - 2.2) * min(1.0, described.active_seconds / 5)
-    short = 2.0 * min(0.0, np.log2((described.active_seconds + 0.1) / 2.0))
+    short = 2 * min(0.0, np.log2((described.active_seconds + 0.1) / 4))
     return float(1 / (1 + np.exp(-(held + tags + short))))
 
 

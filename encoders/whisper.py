@@ -27,8 +27,8 @@ MODEL_SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57
 """Of model.bin, once its parts are joined."""
 WINDOW_SECONDS = 13.0
 CONTEXT_SECONDS = 15.0
-"""Windows of up to 13 s, filled with silence to 15 s. The model was made for 30 s, but so it errs half as often (5.3% of
-the words of 528 s of English prompts, against 10.6%), since it skips sentences of long windows, and it is faster."""
+"""Windows of up to 13 s, filled with silence to 15 s. The model was made for 30 s, but so it errs half as often: in 5.3%
+of the words of 528 s of English prompts, not 10.6%, since it skips sentences of long windows; and it is faster."""
 _GAP_SECONDS = 2.0
 _MARGIN_SECONDS = 0.2
 _SURE_WORDS = 0.35
