@@ -1,18 +1,16 @@
 """What the 1000 ImageNet classes are in words, and which of them a person's words mean.
 
-A class is known by its synonyms, by the sentences that tell it from what looks like it ("unlike deer, …": so words for
-things that are no class still lead to what looks like them), and by its description. The best of the former and the
-latter count equally. Texts that are close to everything are corrected for it (cross-domain similarity local scaling).
-Each step was measured: tests/benchmarks and the README's table have the figures.
+A class is known by its synonyms, by the sentences that tell it from what looks like it ("Do not confuse with deer …":
+so words for things that are no class lead to what looks like them), and by a sentence that says what it is. The best of
+the former and the last count equally. Texts that are close to everything are corrected for it (cross-domain
+similarity local scaling). On 128 pictures of animals and 302 of other things, recall@10 from words was 0.75 and 0.46
+with the last alone, 0.77 and 0.48 with the correction, 0.84 and 0.51 with the rest.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.packages import cache_directory, locate
+from encoders.packages import locate
+from encoders.remembered import remembered
 from encoders.sentence import SentenceEncoder
 from encoders.weights import IMAGENET_CLASSES, MINILM, fingerprint
 
@@ -29,6 +28,13 @@ TEMPERATURE = 0.05
 """Of the softmax over classes; 0.03 to 0.06 do equally well."""
 _N_NEAREST = 20
 """A text's closeness to everything is its mean similarity to so many class names nearest to it."""
+
+_PLAINER = {
+    "a cat having a striped coat": "tiger cat",
+    "tights for gymnastics, a one-piece leotard, or a sport jersey": "leotard",
+    "fruiting spike of a cereal plant": "ear of grain",
+}
+"""For names that are definitions."""
 
 
 class ClassWords:
@@ -48,43 +54,47 @@ class ClassWords:
         return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
     def prepare(self) -> None:
-        """Make the classes' vectors unless they are in the cache; about ten seconds, once per machine."""
+        """Make the classes' vectors unless they are in the cache; ten to twenty seconds, once per machine."""
         self._encoded  # noqa: B018
 
     @cached_property
     def _encoded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Vectors of all texts, [M, 384], and how close each is to everything, [M]."""
         texts = [text for said, _ in _texts() for text in said] + [description for _, description in _texts()]
-        key = hashlib.sha256("\n".join([fingerprint(MINILM), str(_N_NEAREST), *names(), *texts]).encode())
-        path = cache_directory() / f"class-words-{key.hexdigest()[:16]}.bin"
-        shape = len(texts), self._sentences.spec.dim + 1
-        table = _read(path, shape)
-        if table is None:
+
+        def make() -> NDArray[np.float32]:
             vectors = self._sentences.encode_texts(texts)
             near = np.partition(vectors @ self._sentences.encode_texts(names()).T, -_N_NEAREST, axis=1)
-            table = np.column_stack([vectors, near[:, -_N_NEAREST:].mean(axis=1)])
-            _write(path, table)
+            return np.column_stack([vectors, near[:, -_N_NEAREST:].mean(axis=1)])
+
+        key = "\n".join([fingerprint(MINILM), str(_N_NEAREST), *names(), *texts])
+        table = remembered("class-words", key, (len(texts), self._sentences.spec.dim + 1), make)
         return table[:, :-1], table[:, -1]
 
 
 @cache
 def names() -> tuple[str, ...]:
     """Return a plain name for each of the 1000 classes; two of them occur twice."""
-    return tuple(json.loads(_file("imagenet1k_clean_names.json").read_text("utf8")))
+    plain = json.loads(_file("imagenet1k_clean_names.json").read_text("utf8"))
+    return tuple(_PLAINER.get(name, name) for name in plain)
 
 
 @cache
 def _texts() -> tuple[tuple[tuple[str, ...], str], ...]:
-    """Return for each class what is said of it (synonyms, distinctions) and its synonyms with its description."""
+    """Return for each class what is said of it (synonyms, distinctions) and its synonyms with what it is."""
     synonyms = json.loads(_file("imagenet1k_label_to_names.json").read_text("utf8"))
     written = json.loads(_file("imagenet1k_gpt_names_descriptions.json").read_text("utf8"))
     texts = []
     for n in range(N_CLASSES):
         about = written.get(str(n), {"description": "", "guidelines": ""})  # 25 classes have only names
-        _, *distinctions = re.split(r"(?<=[.!?;])\s+", about["guidelines"].strip())  # the first repeats the description
+        _, *distinctions = _sentences(about["guidelines"])  # the first repeats the description
         said = (*synonyms[str(n)].split(", "), *filter(None, distinctions))
-        texts.append((said, f"{synonyms[str(n)]}: {about['description']}"))
+        texts.append((said, f"{synonyms[str(n)]}: {_sentences(about['description'])[0]}"))
     return tuple(texts)
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?;])\s+", text.strip())
 
 
 @cache
@@ -95,26 +105,3 @@ def _starts() -> NDArray[np.int64]:
 
 def _file(name: str) -> Path:
     return locate(IMAGENET_CLASSES)[f"imagenet_classes/{name}"]
-
-
-def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
-    """Return the table at `path`, or None if there is none, or not as it was written."""
-    try:
-        body = path.read_bytes()
-    except OSError:
-        return None
-    if len(body) != 32 + 4 * shape[0] * shape[1] or hashlib.sha256(body[32:]).digest() != body[:32]:
-        return None
-    return np.frombuffer(body, "<f4", offset=32).reshape(shape)
-
-
-def _write(path: Path, table: NDArray[np.float32]) -> None:
-    """Put the table at `path` in one step; where that cannot be done, the next process makes it again."""
-    body = np.ascontiguousarray(table, "<f4").tobytes()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            file.write(hashlib.sha256(body).digest() + body)
-        os.replace(file.name, path)  # noqa: PTH105
-    except OSError:
-        return

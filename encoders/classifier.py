@@ -37,7 +37,7 @@ class Classifier:
         features = np.empty((n, self._basis.shape[1]), np.float32)
         for start in range(0, n, step):
             rows = slice(start, start + step)
-            posterior, feature = self._run(torch.tensor(frames[rows]), shape)
+            posterior, feature = self._run(torch.from_numpy(frames[rows].copy()), shape)
             posteriors[rows], features[rows] = posterior.cpu().numpy(), feature.cpu().numpy()
         return posteriors, features
 

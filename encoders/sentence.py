@@ -1,12 +1,13 @@
-"""Sentences into the space of all-MiniLM-L6-v2, in NumPy alone.
+"""Sentences into the space of all-MiniLM-L6-v2: a few in NumPy, many in torch.
 
 A search has to answer within a second of being typed, and importing torch takes longer than that; six small layers do
-not need it. The result is that of sentence-transformers on the same files (tests/encoders/test_sentence.py).
+not need it. Thousands of sentences are done in a third of the time with it, and then the import does not matter.
+Either result is that of sentence-transformers on the same files (tests/encoders/test_sentence.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,12 @@ Array = NDArray[np.float32]
 
 MAX_TOKENS = 256
 """What the model was trained on; the words behind are not read."""
-_BATCH_TOKENS = 2048
-"""Sentences × longest sentence of a batch: 40 MB of activations, and no slower than larger ones."""
-_N_HEADS = 12
-_LAYER_NORM_EPSILON = 1e-12
+MANY = 64
+"""From so many texts on, torch is worth its import."""
+_BATCH_TOKENS, _BATCH_TOKENS_IN_TORCH = 1024, 4096
+"""Sentences × longest sentence of a batch: 20 MB and 60 MB of activations; neither is faster with more."""
+N_HEADS = 12
+LAYER_NORM_EPSILON = 1e-12
 
 
 class SentenceEncoder:
@@ -39,7 +42,7 @@ class SentenceEncoder:
     def __init__(self) -> None:
         space = f"sentence-minilm-{fingerprint(MINILM, settings=f'max_tokens={MAX_TOKENS}')}-384"
         self.spec = EncoderSpec(name="sentence", space=space, dim=384)
-        self._model: _MiniLM | None = None
+        self._model: MiniLM | None = None
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Encode N texts of any length, of which the first 256 tokens count; float32 [N, 384], rows of unit norm.
@@ -48,32 +51,34 @@ class SentenceEncoder:
             MissingPackageError: the package with the weights is not on this machine.
             ChangedFileError: a file of it differs from the pinned one.
         """
-        model = self._model = self._model or _MiniLM.read()
+        model = self._model = self._model or MiniLM.read()
         tokens = model.tokens(texts)
         vectors = np.empty((len(tokens), self.spec.dim), np.float32)
-        for rows in _batches([len(ids) for ids in tokens]):
-            vectors[rows] = model([tokens[row] for row in rows])
+        encode, at_once = (model, _BATCH_TOKENS) if len(tokens) < MANY else (_in_torch(model), _BATCH_TOKENS_IN_TORCH)
+        for rows in _batches([len(ids) for ids in tokens], at_once):
+            vectors[rows] = encode(*_padded([tokens[row] for row in rows]))
         return vectors
 
 
-class _MiniLM:
+class MiniLM:
     """The model itself: tokens into the mean of their last hidden states, at unit norm."""
 
     def __init__(self, weights: Mapping[str, Array], tokenizer: Tokenizer) -> None:
-        self._embeddings = weights["embeddings.word_embeddings.weight"]
+        self.embeddings = weights["embeddings.word_embeddings.weight"]
         # Every token is of type 0, so that type's vector is part of the position's.
-        self._positions = (
+        self.positions = (
             weights["embeddings.position_embeddings.weight"] + (weights["embeddings.token_type_embeddings.weight"][0])
         )
-        self._norm = weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"]
+        self.norm = weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"]
         n_layers = len({name.split(".")[2] for name in weights if name.startswith("encoder.layer.")})
-        self._layers = [_Layer(weights, f"encoder.layer.{i}") for i in range(n_layers)]
+        self.layers = [Layer(weights, f"encoder.layer.{i}") for i in range(n_layers)]
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer = tokenizer
 
     @classmethod
-    def read(cls) -> _MiniLM:
+    def read(cls) -> MiniLM:
+        """Read weights and tokenizer out of their package."""
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
 
@@ -81,25 +86,21 @@ class _MiniLM:
         return cls(load_file(files["model.safetensors"]), Tokenizer.from_file(str(files["tokenizer.json"])))
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text's tokens, at most 256."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
-    def __call__(self, tokens: Sequence[Sequence[int]]) -> Array:
-        longest = max(map(len, tokens))
-        ids = np.zeros((len(tokens), longest), np.int64)
-        real = np.zeros((len(tokens), longest, 1), np.float32)
-        for row, sentence in enumerate(tokens):
-            ids[row, : len(sentence)] = sentence
-            real[row, : len(sentence)] = 1
-        x = _layer_norm(self._embeddings[ids] + self._positions[:longest], *self._norm)
-        mask = (real.transpose(0, 2, 1)[:, None] - 1) * 1e9  # [N, 1, 1, T], added to the attention's logits
-        for layer in self._layers:
+    def __call__(self, ids: NDArray[np.int64], real: Array) -> Array:
+        """Encode one padded batch: ids [N, T], and 1 where a token is one, 0 where it is padding, float32 [N, T]."""
+        x = _layer_norm(self.embeddings[ids] + self.positions[: ids.shape[1]], *self.norm)
+        mask = (real[:, None, None] - 1) * 1e9  # [N, 1, 1, T], added to the attention's logits
+        for layer in self.layers:
             x = layer(x, mask)
-        mean: Array = (x * real).sum(axis=1) / real.sum(axis=1)
+        mean: Array = (x * real[..., None]).sum(axis=1)  # the norm below makes the sum a mean
         mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
         return mean
 
 
-class _Layer:
+class Layer:
     """One transformer layer of BERT: attention and two dense layers, each with its residual and norm."""
 
     def __init__(self, weights: Mapping[str, Array], at: str) -> None:
@@ -110,23 +111,24 @@ class _Layer:
         def norm(name: str) -> tuple[Array, Array]:
             return weights[f"{at}.{name}.LayerNorm.weight"], weights[f"{at}.{name}.LayerNorm.bias"]
 
-        self._qkv = dense("attention.self.query", "attention.self.key", "attention.self.value")
-        self._out, self._out_norm = dense("attention.output.dense"), norm("attention.output")
-        self._up, self._down, self._down_norm = dense("intermediate.dense"), dense("output.dense"), norm("output")
+        self.qkv = dense("attention.self.query", "attention.self.key", "attention.self.value")
+        self.out, self.out_norm = dense("attention.output.dense"), norm("attention.output")
+        self.up, self.down, self.down_norm = dense("intermediate.dense"), dense("output.dense"), norm("output")
 
     def __call__(self, x: Array, mask: Array) -> Array:
+        """Apply the layer to hidden states, float32 [N, T, 384], with a mask that is added to the logits."""
         n, longest, dim = x.shape
-        qkv = _dense(x, *self._qkv).reshape(n, longest, 3, _N_HEADS, dim // _N_HEADS)
+        qkv = _dense(x, *self.qkv).reshape(n, longest, 3, N_HEADS, dim // N_HEADS)
         # Contiguous copies: on strided views NumPy multiplies without BLAS, 30 times slower.
         q = np.ascontiguousarray(qkv[:, :, 0].transpose(0, 2, 1, 3))
         k = np.ascontiguousarray(qkv[:, :, 1].transpose(0, 2, 3, 1))
         v = np.ascontiguousarray(qkv[:, :, 2].transpose(0, 2, 1, 3))
-        q *= np.float32((dim // _N_HEADS) ** -0.5)
+        q *= np.float32((dim // N_HEADS) ** -0.5)
         logits = q @ k
         logits += mask
         attended = (_softmax(logits) @ v).transpose(0, 2, 1, 3).reshape(n, longest, dim)
-        x = _layer_norm(x + _dense(attended, *self._out), *self._out_norm)
-        return _layer_norm(x + _dense(_gelu_(_dense(x, *self._up)), *self._down), *self._down_norm)
+        x = _layer_norm(x + _dense(attended, *self.out), *self.out_norm)
+        return _layer_norm(x + _dense(_gelu_(_dense(x, *self.up)), *self.down), *self.down_norm)
 
 
 def load() -> SentenceEncoder:
@@ -139,11 +141,26 @@ def load() -> SentenceEncoder:
     return SentenceEncoder()
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def _in_torch(model: MiniLM) -> Callable[[NDArray[np.int64], Array], Array]:
+    from encoders.minilm_torch import TorchMiniLM
+
+    return TorchMiniLM(model)
+
+
+def _padded(tokens: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Array]:
+    ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
+    real = np.zeros(ids.shape, np.float32)
+    for row, sentence in enumerate(tokens):
+        ids[row, : len(sentence)] = sentence
+        real[row, : len(sentence)] = 1
+    return ids, real
+
+
+def _batches(lengths: Sequence[int], at_once: int) -> Iterator[list[int]]:
     """Yield rows in batches of sentences of like length, so that little is padding."""
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[row] > _BATCH_TOKENS:
+        if batch and (len(batch) + 1) * lengths[row] > at_once:
             yield batch
             batch = []
         batch.append(row)
@@ -160,7 +177,7 @@ def _dense(x: Array, kernel: Array, bias: Array) -> Array:
 def _layer_norm(x: Array, weight: Array, bias: Array) -> Array:
     x = x - x.mean(axis=-1, keepdims=True)
     variance = np.einsum("...i,...i->...", x, x)[..., None] / x.shape[-1]
-    x /= np.sqrt(variance + _LAYER_NORM_EPSILON)
+    x /= np.sqrt(variance + LAYER_NORM_EPSILON)
     x *= weight
     x += bias
     return x
