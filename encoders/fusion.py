@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
+Name = TypeVar("Name", bound=str)
 
 
 def pool(vectors: NDArray[np.float32]) -> Vector:
@@ -39,7 +41,7 @@ def pool(vectors: NDArray[np.float32]) -> Vector:
     return unit(np.asarray(vectors, np.float64).mean(axis=0))
 
 
-def weighted_mean(vectors: Mapping[str, Vector | None], weights: Mapping[str, float]) -> Vector:
+def weighted_mean(vectors: Mapping[Name, Vector | None], weights: Mapping[Name, float]) -> Vector:
     """Fuse vectors of one space; those that are None, or of weight 0, do not count.
 
     Args:
@@ -59,7 +61,7 @@ def weighted_mean(vectors: Mapping[str, Vector | None], weights: Mapping[str, fl
     return unit(np.sum(present, axis=0))
 
 
-def concatenate(blocks: Mapping[str, Vector | None], dims: Mapping[str, int], weights: Mapping[str, float]) -> Vector:
+def concatenate(blocks: Mapping[Name, Vector | None], dims: Mapping[Name, int], weights: Mapping[Name, float]) -> Vector:
     """Fuse vectors of different spaces: their direct sum, in the order of `dims`.
 
     Each block is a unit vector times the square root of its weight; one that is None, missing or zero stays zero; the
@@ -91,7 +93,7 @@ def concatenate(blocks: Mapping[str, Vector | None], dims: Mapping[str, int], we
     return unit(np.concatenate(parts)) if parts else np.zeros(0, np.float32)
 
 
-def scene_space(spaces: Mapping[str, str], weights: Mapping[str, float]) -> str:
+def scene_space(spaces: Mapping[Name, str], weights: Mapping[Name, float]) -> str:
     """Name the space of `concatenate`: it changes with any block's space, with their order and with the weights.
 
     Args:
@@ -111,7 +113,7 @@ def unit(vector: NDArray[np.floating]) -> Vector:
     return (exact / norm if norm > 1e-12 else np.zeros_like(exact)).astype(np.float32)
 
 
-def _check(names: Mapping[str, object], weights: Mapping[str, float]) -> None:
+def _check(names: Mapping[Name, object], weights: Mapping[Name, float]) -> None:
     for name in names:
         if not weights.get(name, -1.0) >= 0:
             raise ValueError(

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import sentence
 from encoders.classes import N_CLASSES, ClassWords, names
 from encoders.packages import require
-from encoders.sentence import SentenceEncoder
 from encoders.spec import Encoded, EncoderSpec, Label, Vectors
 from encoders.weights import IMAGENET_CLASSES, LITE2, MINILM, fingerprint
 
@@ -40,7 +40,7 @@ class LabelEncoder:
 
     def __init__(self) -> None:
         self.spec = EncoderSpec(name="labels", space=_SPACE, dim=N_CLASSES + N_FEATURES, size_px=SIZE_PX)
-        self._words = ClassWords(SentenceEncoder())
+        self._words = ClassWords(sentence.load())
         self._classifier: Classifier | None = None
 
     def encode_frames(self, frames: NDArray[np.uint8]) -> Encoded:

@@ -8,6 +8,8 @@ Either result is that of sentence-transformers on the same files (tests/encoders
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from encoders.spec import EncoderSpec, Vectors
 from encoders.weights import MINILM, fingerprint
 
 if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
     from tokenizers import Tokenizer
 
 Array = NDArray[np.float32]
@@ -29,6 +32,10 @@ MANY = 64
 """From so many texts on, torch is worth its import."""
 _BATCH_TOKENS, _BATCH_TOKENS_IN_TORCH = 1024, 4096
 """Sentences × longest sentence of a batch: 20 MB and 60 MB of activations; neither is faster with more."""
+FEW = 8
+"""Fewer texts than this are multiplied on one core: threads that wait for each other cost more, on a busy machine
+five times as much."""
+_N_RECENT = 32
 N_HEADS = 12
 LAYER_NORM_EPSILON = 1e-12
 
@@ -43,6 +50,7 @@ class SentenceEncoder:
         space = f"sentence-minilm-{fingerprint(MINILM, settings=f'max_tokens={MAX_TOKENS}')}-384"
         self.spec = EncoderSpec(name="sentence", space=space, dim=384)
         self._model: MiniLM | None = None
+        self._recent: dict[str, Vectors] = {}
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Encode N texts of any length, of which the first 256 tokens count; float32 [N, 384], rows of unit norm.
@@ -51,12 +59,20 @@ class SentenceEncoder:
             MissingPackageError: the package with the weights is not on this machine.
             ChangedFileError: a file of it differs from the pinned one.
         """
+        if len(texts) != 1:
+            return self._encode(texts)
+        if texts[0] not in self._recent:  # a question is asked of several spaces, and each begins here
+            self._recent = {**dict(list(self._recent.items())[-_N_RECENT:]), texts[0]: self._encode(texts)}
+        return self._recent[texts[0]].copy()
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
         model = self._model = self._model or MiniLM.read()
         tokens = model.tokens(texts)
         vectors = np.empty((len(tokens), self.spec.dim), np.float32)
         encode, at_once = (model, _BATCH_TOKENS) if len(tokens) < MANY else (_in_torch(model), _BATCH_TOKENS_IN_TORCH)
-        for rows in _batches([len(ids) for ids in tokens], at_once):
-            vectors[rows] = encode(*_padded([tokens[row] for row in rows]))
+        with _one_thread() if len(tokens) < FEW else nullcontext():
+            for rows in _batches([len(ids) for ids in tokens], at_once):
+                vectors[rows] = encode(*_padded([tokens[row] for row in rows]))
         return vectors
 
 
@@ -131,14 +147,27 @@ class Layer:
         return _layer_norm(x + _dense(_gelu_(_dense(x, *self.up)), *self.down), *self.down_norm)
 
 
+@cache
 def load() -> SentenceEncoder:
-    """Return the encoder.
+    """Return the encoder: one for the whole process, since others build on it.
 
     Raises:
         MissingPackageError: the package with the weights is not on this machine.
     """
     require(MINILM)
     return SentenceEncoder()
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limited
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _in_torch(model: MiniLM) -> Callable[[NDArray[np.int64], Array], Array]:
