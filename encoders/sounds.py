@@ -42,6 +42,8 @@ _PLAIN_MUSIC = 0.4
 """How much of music counts as just that; the rest is shared by what kind of music it is."""
 _SILENT_DB = -60.0
 _LEAST_SCORE, _MOST_LABELS = 0.1, 5
+_SETTINGS = ("listening 1", _BLOCK_WEIGHTS, _TEXT_TEMPERATURE, _GUIDE_TEMPERATURE, _PLAIN_MUSIC, _SILENT_DB)
+"""What vectors depend on; whoever changes how sound is measured counts up."""
 
 
 _PLAIN = {
@@ -62,7 +64,7 @@ class SoundLabelEncoder:
         self._kinds, self._styles = read_field_guide(), read_music_guide()
         self.labels = (*_PLAIN, *(k.label for k in self._kinds), *(s.label for s in self._styles))
         self._dims = {"labels": len(self.labels), "features": _FEATURES, "timbre": 2 * N_BANDS}
-        guides = "".join(repr(part) for part in (_PLAIN, self._kinds, self._styles, _BLOCK_WEIGHTS, _TEXT_TEMPERATURE))
+        guides = "".join(repr(part) for part in (_PLAIN, self._kinds, self._styles, _SETTINGS))
         fingerprint = weights.fingerprint(weights.MUSICNN, weights.MINILM, settings=guides)
         dim = sum(self._dims.values())
         self.spec = EncoderSpec("sounds", f"sounds-musicnn-{fingerprint}-{dim}", dim, rate_hz=RATE_HZ)

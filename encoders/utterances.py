@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.listening import Window
 from encoders.spec import Utterance
 from encoders.voice import ENDS_BELOW, FRAME_SECONDS
 
@@ -54,7 +55,7 @@ def sentences(words: Sequence[Word], voice: NDArray[np.float32]) -> Iterator[tup
             begun = []
 
 
-def split_sentences(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     """Split a text behind its full stops, question and exclamation marks."""
     parts: list[str] = []
     for piece in text.split():
@@ -63,6 +64,21 @@ def split_sentences(text: str) -> list[str]:
         else:
             parts.append(piece)
     return parts
+
+
+def with_translations(said: Sequence[Utterance], translated: Sequence[tuple[Window, str]]) -> list[Utterance]:
+    """Put each window's translation behind its sentences: one to one where their number agrees, else in one piece."""
+    english: list[Utterance] = []
+    for window, text in translated:
+        within = [u for u in said if window.start <= (u.start_seconds + u.stop_seconds) / 2 < window.stop]
+        parts = _split(text)
+        if within and len(parts) != len(within):
+            parts, within = [text], [replace(within[0], stop_seconds=within[-1].stop_seconds)]
+        english += [
+            replace(utterance, text=part, language="en", track="translation:en")
+            for utterance, part in zip(within, parts, strict=False)
+        ]
+    return sorted([*said, *english], key=lambda u: (u.start_seconds, u.track != "speech"))
 
 
 def objection(text: str, *, log_probability: float, silence_probability: float, voiced_seconds: float) -> str:
@@ -96,8 +112,8 @@ def _ends_between(begun: Sequence[Word], after: Word, voice: NDArray[np.float32]
         return True
     if after.stop_seconds - begun[0].start_seconds > LONGEST_SECONDS:
         return True
-    text = last.text.strip()
-    return bool(_ENDS.search(text)) and not _GOES_ON.search(text) and not after.text[:1].isalnum()
+    text, joined = last.text.strip(), after.text[:1].isascii() and after.text[:1].isalnum()  # as in 3.5
+    return bool(_ENDS.search(text)) and not _GOES_ON.search(text) and not joined
 
 
 def _longest_silence(before: Word, after: Word, voice: NDArray[np.float32]) -> float:
@@ -114,6 +130,7 @@ def _drawn_in(start: float, stop: float, voice: NDArray[np.float32]) -> tuple[fl
     """Leave away silence at both ends of an interval: the model's first and last words reach into it."""
     first = int(start / FRAME_SECONDS)
     heard = np.flatnonzero(voice[first : int(np.ceil(stop / FRAME_SECONDS))] >= ENDS_BELOW)
-    if not len(heard):
-        return start, max(stop, start + FRAME_SECONDS)
-    return max(start, (first + heard[0]) * FRAME_SECONDS), min(stop, (first + heard[-1] + 1) * FRAME_SECONDS)
+    if len(heard):
+        start = max(start, float(first + heard[0]) * FRAME_SECONDS)
+        stop = min(stop, float(first + heard[-1] + 1) * FRAME_SECONDS)
+    return start, max(stop, start + FRAME_SECONDS)  # a word may have no length at all
