@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 
 from encoders.packages import Package, locate
 
-_STAGES = ((1, 3, 1), (2, 3, 2), (2, 5, 2), (3, 3, 2), (3, 5, 1), (4, 5, 2), (1, 3, 1))
-"""Blocks, kernel and stride of each stage at depth 1.0 (Lite0)."""
+_STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
+"""Blocks at depth 1.0 (Lite0) and stride of each stage; all other shapes are those of the weights."""
 _BATCH_NORM_EPSILON = 1e-3
 
 
@@ -25,9 +26,9 @@ class EfficientNetLite(nn.Module):
         super().__init__()
         self.stem = _Convolution(weights, "_conv_stem", "_bn0", stride=2)
         blocks: list[nn.Module] = []
-        for stage, (repeats, _, stride) in enumerate(_STAGES):
+        for stage, (repeats, stride) in enumerate(_STAGES):
             scaled = stage not in (0, len(_STAGES) - 1)  # the Lite family keeps its first and last stage at one block
-            for i in range(-int(-repeats * depth // 1) if scaled else repeats):
+            for i in range(ceil(repeats * depth) if scaled else repeats):
                 blocks.append(_Block(weights, f"_blocks.{len(blocks)}", stride if i == 0 else 1))
         self.blocks = nn.Sequential(*blocks)
         self.head = _Convolution(weights, "_conv_head", "_bn1", stride=1)

@@ -140,9 +140,8 @@ def _swap(staged: Path, home: Path) -> None:
 
 def _download(package: Package, scratch: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    done = subprocess.run(
-        [*pip, "--dest", scratch, f"{package.name}=={package.version}"], capture_output=True, text=True
-    )  # noqa: S603
+    command = [*pip, "--dest", str(scratch), f"{package.name}=={package.version}"]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or ["pip failed"]

