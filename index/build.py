@@ -11,20 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from index.calibrate import null_of, unrelated_questions
+from index.calibrate import best_of_others, null_of, unrelated_questions
 from index.generation import ListEntry, Manifest, Null, current, next_name, publish, read_manifest, write_manifest
 from index.plan import choose
 from index.query import Questioner
 from index.vector_index import VectorIndex
 from pipeline.archive import Archive
 from pipeline.errors import ArchiveError, IntegrityError
-from pipeline.media import Outcome
+from pipeline.media import Modality, Outcome
 from pipeline.recipe import Models
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
 
-N_SAMPLED = 256
-"""Stored vectors that are asked for their best neighbour in another asset, for the null of queries by example."""
 DESCRIBED = [
     "moment_id", "asset_id", "track", "start_seconds", "stop_seconds", "text", "language", "labels", "thumb",
 ]  # fmt: skip
@@ -92,21 +90,26 @@ def _build_list(
         dim=vectors.shape[1],
         n_moments=len(vectors),
         plan=type(plan).__name__.lower(),
-        nulls=_nulls(index, space, vectors, asset_rows, questioner),
+        nulls=_nulls(index, modality, space, vectors, asset_rows, questioner),
     )
 
 
 def _nulls(
-    index: VectorIndex, space: str, vectors: NDArray[np.float32], asset_rows: NDArray[np.int32], questioner: Questioner
+    index: VectorIndex,
+    modality: str,
+    space: str,
+    vectors: NDArray[np.float32],
+    asset_rows: NDArray[np.int32],
+    questioner: Questioner,
 ) -> dict[str, Null]:
     nulls = {}
-    asked = questioner.words(list(unrelated_questions()))
-    if space in asked:
-        nulls["words"] = null_of(index.search(asked[space], 1).scores[:, 0])
-    sample = np.random.default_rng(0).permutation(len(vectors))[:N_SAMPLED]
-    found = index.search(vectors[sample], min(len(vectors), 64))
-    other = (found.rows >= 0) & (asset_rows[found.rows] != asset_rows[sample][:, None])
-    best = np.where(other, found.scores, -np.inf).max(axis=1)
+    asked = questioner.words(list(unrelated_questions())).get(space)
+    if asked is not None:
+        best = index.search(asked, 1).scores[:, 0]
+        if modality in (Modality.SPEECH, Modality.TEXT):
+            best = np.maximum(best, best_of_others(asked, np.arange(len(asked))))
+        nulls["words"] = null_of(best)
+    best = best_of_others(vectors, asset_rows)
     nulls["media"] = null_of(best[np.isfinite(best)])
     return nulls
 

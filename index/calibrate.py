@@ -5,6 +5,14 @@ between two pictures. So each list keeps, for each kind of query, the centre and
 unrelated query reaches in it (robustly: median and scaled median deviation, since a few of them do have an answer in
 the archive). A hit's score says how far above that it lies: 0.5 is what a question that the archive does not answer
 gets for its best hit, 1 is certainty.
+
+What counts as unrelated:
+
+    words to anything      everyday questions about all kinds of things (unrelated.txt)
+    words to words         the same, and their best match among each other counts too: in a list of five sentences any
+                           one stands out, and that it is the best of five means little
+    by example             for a moment of the archive the best of a few moments of other assets, drawn at random: among
+                           all of them it might well find the same footage once more
 """
 
 from __future__ import annotations
@@ -17,6 +25,8 @@ from numpy.typing import NDArray
 
 from index.generation import Null
 
+N_SAMPLED = 256
+N_OTHERS = 32
 LEAST_SPREAD = 0.01
 MAD_TO_SIGMA = 1.4826
 LOGISTIC = 1.702
@@ -28,6 +38,24 @@ def unrelated_questions() -> tuple[str, ...]:
     """Return everyday sentences about all kinds of things: questions that no one archive answers."""
     text = files("index").joinpath("unrelated.txt").read_text("utf8")
     return tuple(line for line in text.splitlines() if line.strip())
+
+
+def best_of_others(vectors: NDArray[np.float32], groups: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return for a sample of rows the best inner product with a few rows of other groups, drawn at random.
+
+    Args:
+        vectors: float32 [N, dim], unit norm.
+        groups: integers [N]; rows of the same group are not compared.
+
+    Returns:
+        float32 [min(N, N_SAMPLED)]; -inf where all rows that were drawn are of the same group.
+    """
+    random = np.random.default_rng(0)
+    rows = random.permutation(len(vectors))[:N_SAMPLED]
+    others = random.integers(0, len(vectors), (len(rows), N_OTHERS))
+    products = np.einsum("nd,nkd->nk", vectors[rows], vectors[others])
+    best = np.where(groups[others] != groups[rows][:, None], products, -np.inf).max(axis=1)
+    return np.asarray(best, np.float32)
 
 
 def null_of(best_scores: NDArray[np.float32]) -> Null:

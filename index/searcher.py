@@ -83,10 +83,13 @@ class Searcher:
         kinds = _check(k, modality, media)
         question = self._question(words, image, audio)
         generation = self.generation
+        asked = [each for each in generation.lists if each.entry.modality in kinds]
+        reached = [each for each in asked if each.entry.space in question.vectors]
+        if asked and not reached:
+            raise QueryError(_unreached(asked, question.kind))
         candidates = [
             candidate
-            for each in generation.lists
-            if each.entry.modality in kinds and each.entry.space in question.vectors
+            for each in reached
             for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media)
         ]
         return present(fold(candidates, k), generation)
@@ -177,6 +180,13 @@ def _check(k: int, modality: str | None, media: str | None) -> set[str]:
     if modality not in set(Modality):
         raise QueryError(f"There is no modality {modality!r}; known are {', '.join(Modality)}.")
     return {modality}
+
+
+def _unreached(asked: Sequence[MomentList], kind: str) -> str:
+    what = ", ".join(f"{each.entry.modality} ({each.entry.space})" for each in asked)
+    if kind == "words":
+        return f"Words do not reach {what}: the profile's encoders have changed; run `rushes ingest` first."
+    return f"A picture or a sound alone does not reach {what}; ask in words, or for another modality."
 
 
 def _ask(

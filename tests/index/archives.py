@@ -40,5 +40,5 @@ def fill(archive: Archive, assets: dict[str, tuple[str, Media, Sequence[Moment]]
     ]  # fmt: skip
     moments = [m for _, _, moments in assets.values() for m in moments]
     thumbs = write_pack(archive.thumbs, [m.thumb for m in moments])
-    recipes = {asset_id: recipe for asset_id in assets}
+    recipes = dict.fromkeys(assets, recipe)
     tables.commit(Batch(rows, moment_table(moments, recipes, thumbs), replaces or {}))

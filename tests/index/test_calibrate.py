@@ -1,6 +1,6 @@
 import numpy as np
 
-from index.calibrate import calibrated, null_of, unrelated_questions
+from index.calibrate import best_of_others, calibrated, null_of, unrelated_questions
 from index.generation import Null
 
 
@@ -27,3 +27,17 @@ def test_a_few_questions_that_do_have_an_answer_do_not_move_the_null():
 
 def test_there_are_enough_unrelated_questions():
     assert len(set(unrelated_questions())) >= 100
+
+
+def test_the_same_footage_twice_does_not_make_the_null_of_examples():
+    rng = np.random.default_rng(0)
+    once = rng.standard_normal((200, 64)).astype(np.float32)
+    once /= np.linalg.norm(once, axis=1, keepdims=True)
+    twice = np.concatenate([once, once])
+    groups = np.arange(400)
+    assert null_of(best_of_others(twice, groups)).centre < 0.5
+
+
+def test_moments_of_the_same_asset_do_not_count():
+    vectors = np.ones((10, 4), np.float32) / 2
+    assert np.isneginf(best_of_others(vectors, np.zeros(10, int))).all()
