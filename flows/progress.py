@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from index.hits import clock, harmless
 from pipeline.executors.stages import Made
-from pipeline.media import Modality
+from pipeline.media import Facts, Modality
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -27,6 +28,20 @@ def watching(*, as_json: bool = False) -> Iterator[Lines | Bar | JsonLines]:
         yield Lines()
 
 
+@dataclass
+class _Running:
+    """An asset that is worked on."""
+
+    n_bytes: int
+    duration_seconds: float = 0.0
+    reached_seconds: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Return how much of it is done, in [0, 1]."""
+        return min(self.reached_seconds / self.duration_seconds, 1.0) if self.duration_seconds else 0.0
+
+
 class _Tally:
     """Counts what has happened; media time is the time up to which an asset's moments reach."""
 
@@ -35,24 +50,46 @@ class _Tally:
         self.n_finished = 0
         self.media_seconds = 0.0
         self.began = time.monotonic()
-        self._reached: dict[str, float] = {}
+        self._n_bytes = 0
+        self._finished_bytes = 0
+        self._running: dict[str, _Running] = {}
+
+    def plan(self, n_files: int, n_bytes: int) -> None:
+        self.n_files, self._n_bytes = n_files, n_bytes
+
+    def start(self, asset_id: str, n_bytes: int) -> None:
+        self._running[asset_id] = _Running(n_bytes)
 
     def add(self, made: Made) -> None:
+        running = self._running.get(made.asset_id)
+        if running is None:
+            return
+        if isinstance(made.news, Facts):
+            running.duration_seconds = made.news.duration_seconds
         stops = [m.stop_seconds for m in made.moments if m.modality != Modality.TEXT]
-        before = self._reached.get(made.asset_id, 0.0)
-        now = max([before, *stops])
-        self._reached[made.asset_id] = now
-        self.media_seconds += now - before
+        now = max([running.reached_seconds, *stops])
+        self.media_seconds += now - running.reached_seconds
+        running.reached_seconds = now
 
-    def __str__(self) -> str:
+    def finish(self, asset_id: str) -> None:
+        self.n_finished += 1
+        if running := self._running.pop(asset_id, None):
+            self._finished_bytes += running.n_bytes
+
+    def told(self) -> str:
+        """Return it in a line."""
+        left = self.seconds_left()
         speed = self.media_seconds / max(time.monotonic() - self.began, 1e-9)
-        return f"{self.n_finished}/{self.n_files} files, {clock(self.media_seconds)} of media, {speed:.1f}x real time"
+        so_far = f"{self.n_finished}/{self.n_files} files, {clock(self.media_seconds)} of media, {speed:.1f}x real time"
+        return so_far if left is None else f"{so_far}, {clock(left)} left"
 
     def seconds_left(self) -> float | None:
-        """Return a guess from the files that are done; None while there is nothing to guess from."""
-        if not self.n_finished:
+        """Return a guess from the bytes that are done; None while there is too little to guess from."""
+        done = self._finished_bytes + sum(r.n_bytes * r.share for r in list(self._running.values()))
+        passed = time.monotonic() - self.began
+        if passed < LINE_EVERY_SECONDS / 2 or not done:
             return None
-        return (time.monotonic() - self.began) / self.n_finished * max(self.n_files - self.n_finished, 0)
+        return passed / done * max(self._n_bytes - done, 0)
 
 
 class Lines:
@@ -62,23 +99,26 @@ class Lines:
         self._tally = _Tally()
         self._told = time.monotonic()
 
-    def planned(self, n_files: int) -> None:
+    def planned(self, n_files: int, n_bytes: int) -> None:
         """See `Watcher`."""
-        self._tally.n_files = n_files
+        self._tally.plan(n_files, n_bytes)
         if n_files:
             self._say(f"{n_files} files to look at")
+
+    def started(self, asset_id: str, n_bytes: int) -> None:
+        """See `Watcher`."""
+        self._tally.start(asset_id, n_bytes)
 
     def made(self, made: Made) -> None:
         """See `Watcher`."""
         self._tally.add(made)
         if time.monotonic() - self._told >= LINE_EVERY_SECONDS:
             self._told = time.monotonic()
-            left = self._tally.seconds_left()
-            self._say(f"{self._tally}" + (f", {clock(left)} left" if left is not None else ""))
+            self._say(self._tally.told())
 
-    def finished(self, uri: str, state: str, reason: str) -> None:
+    def finished(self, asset_id: str, uri: str, state: str, reason: str) -> None:
         """See `Watcher`."""
-        self._tally.n_finished += 1
+        self._tally.finish(asset_id)
         if reason:
             self._say(f"{state}: {harmless(uri)} ({reason})")
 
@@ -90,9 +130,9 @@ class Bar:
     """A bar with files, media time, speed and time left."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
+        columns = (BarColumn(), TextColumn("{task.description}", markup=False))
         from rich.console import Console
 
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -106,22 +146,26 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def planned(self, n_files: int) -> None:
+    def planned(self, n_files: int, n_bytes: int) -> None:
         """See `Watcher`."""
-        self._tally.n_files = n_files
+        self._tally.plan(n_files, n_bytes)
         self._progress.update(self._task, total=n_files or 1, completed=0 if n_files else 1)
+
+    def started(self, asset_id: str, n_bytes: int) -> None:
+        """See `Watcher`."""
+        self._tally.start(asset_id, n_bytes)
 
     def made(self, made: Made) -> None:
         """See `Watcher`."""
         self._tally.add(made)
-        self._progress.update(self._task, description=str(self._tally))
+        self._progress.update(self._task, description=self._tally.told())
 
-    def finished(self, uri: str, state: str, reason: str) -> None:
+    def finished(self, asset_id: str, uri: str, state: str, reason: str) -> None:
         """See `Watcher`."""
         from rich.text import Text
 
-        self._tally.n_finished += 1
-        self._progress.update(self._task, completed=self._tally.n_finished, description=str(self._tally))
+        self._tally.finish(asset_id)
+        self._progress.update(self._task, completed=self._tally.n_finished, description=self._tally.told())
         if reason:
             self._progress.console.print(Text(f"{state}: {harmless(uri)} ({reason})"))
 
@@ -129,14 +173,17 @@ class Bar:
 class JsonLines:
     """One JSON object for each asset that has ended, on stdout."""
 
-    def planned(self, n_files: int) -> None:
+    def planned(self, n_files: int, n_bytes: int) -> None:
         """See `Watcher`."""
-        print(json.dumps({"event": "planned", "files": n_files}), flush=True)
+        print(json.dumps({"event": "planned", "files": n_files, "bytes": n_bytes}), flush=True)
+
+    def started(self, asset_id: str, n_bytes: int) -> None:
+        """See `Watcher`."""
 
     def made(self, made: Made) -> None:
         """See `Watcher`."""
 
-    def finished(self, uri: str, state: str, reason: str) -> None:
+    def finished(self, asset_id: str, uri: str, state: str, reason: str) -> None:
         """See `Watcher`."""
-        line = {"event": "asset", "uri": uri, "state": state, "reason": reason}
+        line = {"event": "asset", "asset_id": asset_id, "uri": uri, "state": state, "reason": reason}
         print(json.dumps(line, ensure_ascii=False), flush=True)

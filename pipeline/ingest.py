@@ -48,13 +48,16 @@ class Executor(Protocol):
 class Watcher(Protocol):
     """Who is told how far a run is."""
 
-    def planned(self, n_files: int) -> None:
-        """So many files will be looked at."""
+    def planned(self, n_files: int, n_bytes: int) -> None:
+        """So many files of so many bytes in all will be looked at."""
+
+    def started(self, asset_id: str, n_bytes: int) -> None:
+        """Work on an asset has begun."""
 
     def made(self, made: Made) -> None:
         """A piece of an asset went through the encoders."""
 
-    def finished(self, uri: str, state: str, reason: str) -> None:
+    def finished(self, asset_id: str, uri: str, state: str, reason: str) -> None:
         """An asset has ended in a state."""
 
 
@@ -125,7 +128,8 @@ class _Run:
             self.places.setdefault(asset_id, set()).update(places)
             self.state[asset_id] = UNCHANGED
         self._skip(plan.skipped)
-        self.watcher.planned(min(len(plan.look), self.limit or len(plan.look)))
+        wanted = plan.look[: self.limit]
+        self.watcher.planned(len(wanted), sum(found.place.size for found, _ in wanted))
         try:
             stream = executor(self._jobs(plan), self.archive.settings, self.models, self.watcher.made)
             with closing(stream):
@@ -163,6 +167,7 @@ class _Run:
             with self.lock:
                 job = self._job(look)
             if job:
+                self.watcher.started(look.asset_id, look.place.size)
                 yield job
 
     def _job(self, look: Look) -> Job | None:
@@ -194,7 +199,7 @@ class _Run:
             return  # the executor lost a part of it, which says nothing about the file; deferred
         self.results.append(result)
         outcome, reason = _outcome(result)
-        self.watcher.finished(look.place.uri, outcome, reason)
+        self.watcher.finished(look.asset_id, look.place.uri, outcome, reason)
         waited = time.monotonic() - self.committed_at
         if len(self.results) >= ASSETS_PER_COMMIT or waited >= SECONDS_PER_COMMIT:
             self._commit()

@@ -35,7 +35,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def make_archive(tmp_path: Path, toys: str) -> Callable[..., Archive]:
-    """Return a function that makes an archive with toy models over tmp_path/source, and adds lines to its rushes.toml."""
+    """Return a function that makes an archive with toy models over tmp_path/source."""
 
     def make(extra: str = "") -> Archive:
         source = tmp_path / "source"

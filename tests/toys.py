@@ -1,7 +1,7 @@
 """Small deterministic models, so that tests of everything but the models take milliseconds.
 
-The space of colours stands in for a space of pictures and words: a frame is the mean of its colours, a word for a colour
-lies where that colour lies. The space of pitches does the same for sound. Sentences are bags of hashed words.
+The space of colours stands in for a space of pictures and words: a frame is the mean of its colours, a word for a
+colour lies where that colour lies. The space of pitches does the same for sound. Sentences are bags of hashed words.
 """
 
 import hashlib

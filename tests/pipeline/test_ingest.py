@@ -17,9 +17,10 @@ from tests.media import film, picture, sound
 
 
 class Silent:
-    def planned(self, n_files): ...
+    def planned(self, n_files, n_bytes): ...
+    def started(self, asset_id, n_bytes): ...
     def made(self, made): ...
-    def finished(self, uri, state, reason): ...
+    def finished(self, asset_id, uri, state, reason): ...
 
 
 def run(archive, **options):
@@ -218,7 +219,7 @@ def test_an_interruption_keeps_what_is_done_and_the_next_run_goes_on(source, mak
     archive = make_archive()
 
     class Impatient(Silent):
-        def finished(self, uri, state, reason):
+        def finished(self, asset_id, uri, state, reason):
             raise KeyboardInterrupt
 
     report = run(archive, watcher=Impatient())
