@@ -15,6 +15,7 @@ RATE_HZ = 16000
 N_BANDS = 32
 _HOP = 160  # 10 ms
 _SHORT, _MIDDLE, _LONG = 512, 1024, 2048
+_TONALITY_FRAMES = 200  # at most about so many are looked at: enough for a median
 _LOWEST_HZ = 40.0  # below lie rumble and hum of the recording
 _FLOOR = 1e-12
 
@@ -47,7 +48,7 @@ def describe(samples: NDArray[np.float32]) -> Description:
     power = _power(sound, _SHORT, _HOP)
     power[:, : int(_LOWEST_HZ * _SHORT / RATE_HZ) + 1] = 0
     energy = power.sum(axis=1)
-    decibels = 10 * np.log10(energy / (_SHORT**2 / 16) + _FLOOR)  # a full-scale sine has 0
+    decibels = 10 * np.log10(energy / (_SHORT**2 * 3 / 32) + _FLOOR)  # a full-scale sine has 0
     loudest, background = np.percentile(decibels, (98, 10))
     if loudest < -119:
         return Description(-120.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.zeros(2 * N_BANDS, np.float32))
@@ -57,7 +58,7 @@ def describe(samples: NDArray[np.float32]) -> Description:
         level_db=float(loudest),
         active_seconds=float(active.sum() * _HOP / RATE_HZ),
         middle_hz=_middle_hz(power[active], energy[active]),
-        tonality=_tonality(sound, np.flatnonzero(active)[::2] * _HOP),
+        tonality=_tonality(sound, np.flatnonzero(active)[:: max(2, active.sum() // _TONALITY_FRAMES)] * _HOP),
         call_seconds=float((calls**2).sum() / calls.sum()),
         calls_per_second=len(calls) * RATE_HZ / len(sound),
         held_tones=_held_tones(sound),
@@ -130,11 +131,11 @@ def _share_of_one_voice(tones: NDArray[np.intp]) -> float:
 @cache
 def _harmonics() -> tuple[Array, Array]:
     """Return which of 512 bins belong to each fundamental from 78 Hz to 1 kHz, and which part of all bins that is."""
-    fundamentals = np.arange(10, 128, 0.25)
+    fundamentals = np.geomspace(10, 128, 2000)  # so fine that the highest harmonic still meets its bin
     bins = np.arange(512)[:, None]
     distance = np.abs(bins - np.round(bins / fundamentals) * fundamentals)
     belongs = (distance <= 0.8) & (bins >= fundamentals - 1)
-    return belongs.astype(np.float64), np.minimum(0.9, 1.7 / fundamentals)
+    return belongs.astype(np.float32), np.minimum(0.9, 1.7 / fundamentals)
 
 
 def _timbre(power: Array) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ what sounds like it, more sharply than words could say.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ _PLAIN_MUSIC = 0.4
 """How much of music counts as just that; the rest is shared by what kind of music it is."""
 _SILENT_DB = -60.0
 _LEAST_SCORE, _MOST_LABELS = 0.1, 5
-_SETTINGS = ("listening 1", _BLOCK_WEIGHTS, _TEXT_TEMPERATURE, _GUIDE_TEMPERATURE, _PLAIN_MUSIC, _SILENT_DB)
+_SETTINGS = ("listening 2", _BLOCK_WEIGHTS, _TEXT_TEMPERATURE, _GUIDE_TEMPERATURE, _PLAIN_MUSIC, _SILENT_DB)
 """What vectors depend on; whoever changes how sound is measured counts up."""
 
 
@@ -74,10 +75,13 @@ class SoundLabelEncoder:
         if not windows:
             return Encoded(np.zeros((0, self.spec.dim), np.float32), ())
         tagged = self._tagger.tag(windows)
+        with ThreadPoolExecutor(_usable_threads()) as pool:
+            measured = list(pool.map(_measure, windows))
         vectors, labels = [], []
-        for window, mtt, msd, features in zip(windows, tagged.mtt, tagged.msd, tagged.features, strict=True):
-            described = describe(window if len(window) else np.zeros(1, np.float32))
-            heard = self._hear(window, described, mtt, msd)
+        for (described, speech), mtt, msd, features in zip(
+            measured, tagged.mtt, tagged.msd, tagged.features, strict=True
+        ):
+            heard = self._hear(described, speech, mtt, msd)
             blocks = {
                 "labels": np.sqrt(heard.shares()).astype(np.float32),
                 # All silences are alike, and like nothing else: a timbre's numbers sum to zero.
@@ -119,18 +123,17 @@ class SoundLabelEncoder:
 
     def _hear(
         self,
-        window: NDArray[np.float32],
         described: Description,
+        speech: float,
         mtt: NDArray[np.float32],
         msd: NDArray[np.float32],
     ) -> _Heard:
         """Ask the three ways of listening what a stretch of sound is."""
         guide = np.array([log_likelihood(kind, described) for kind in self._kinds])
-        speech = _speech_share(window, described)
         return _Heard(
             silent=described.level_db < _SILENT_DB,
             speech=speech,
-            music=(1 - speech) * _music_probability(described, mtt),
+            music=_music_probability(described, mtt),
             kinds=_softmax(guide / _GUIDE_TEMPERATURE),
             styles=np.array([max(_tag_score(tag, mtt, msd) for tag in style.tags) for style in self._styles]),
         )
@@ -148,7 +151,7 @@ class _Heard:
     speech: float
     """The part of it that is speech."""
     music: float
-    """How likely it is music."""
+    """How likely there is music, be it under speech."""
     kinds: Array
     """How likely each kind of the field guide is, if it is neither; sums to 1."""
     styles: Array
@@ -161,11 +164,12 @@ class _Heard:
     def shares(self) -> Array:
         """Return how much each label counts; sums to 1."""
         styles = self.styles / max(float(self.styles.sum()), 1e-9)
-        return self._labels(_PLAIN_MUSIC * self.music, (1 - _PLAIN_MUSIC) * self.music * styles)
+        labels = self._labels(_PLAIN_MUSIC * self.music, (1 - _PLAIN_MUSIC) * self.music * styles)
+        return np.asarray(labels / labels.sum())
 
     def _labels(self, music: float, styles: Array) -> Array:
         present = 0.0 if self.silent else 1.0
-        rest = (1 - self.speech - self.music) * self.kinds
+        rest = (1 - self.speech) * (1 - self.music) * self.kinds
         return np.asarray([present * self.speech, present * music, 1 - present, *(present * rest), *(present * styles)])
 
 
@@ -186,12 +190,18 @@ def load(sentences: TextEncoder | None = None) -> SoundLabelEncoder:
     return SoundLabelEncoder(sentences)
 
 
-def _speech_share(window: NDArray[np.float32], described: Description) -> float:
-    """Return the part of what is heard during which somebody certainly speaks."""
-    probabilities = voice.voice_probabilities(window)
-    stretches = voice.find_speech(probabilities)
+def _usable_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _measure(window: NDArray[np.float32]) -> tuple[Description, float]:
+    """Describe a stretch of sound, and say during which part of what is heard somebody certainly speaks."""
+    described = describe(window if len(window) else np.zeros(1, np.float32))
+    stretches = voice.find_speech(voice.voice_probabilities(window))
     voiced = sum(stretch.stop - stretch.start for stretch in stretches if stretch.peak >= voice.CERTAIN)
-    return min(1.0, voiced * voice.FRAME_SECONDS / max(described.active_seconds, voice.FRAME_SECONDS))
+    return described, min(1.0, voiced * voice.FRAME_SECONDS / max(described.active_seconds, voice.FRAME_SECONDS))
 
 
 def _music_probability(described: Description, mtt: NDArray[np.float32]) -> float:
