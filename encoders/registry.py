@@ -41,7 +41,7 @@ def load(name: str) -> Any:
     if name not in FACTORIES:
         raise UnknownEncoderError(f"There is no encoder {name!r}; known are {', '.join(names())}.")
     # OpenMP reads this when torch is imported. Threads that spin while they wait for each other take the cores from
-    # decoding and from each other: on two busy cores a frame cost 220 ms of CPU time with it and 40 ms without.
+    # decoding and from each other: on two busy cores a frame cost 220 ms of CPU time while they did, and 40 ms since.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     module, _, factory = FACTORIES[name].partition(":")
     return getattr(import_module(module), factory)()
