@@ -17,6 +17,7 @@ What counts as unrelated:
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.resources import files
 
@@ -29,8 +30,6 @@ N_SAMPLED = 256
 N_OTHERS = 32
 LEAST_SPREAD = 0.01
 MAD_TO_SIGMA = 1.4826
-LOGISTIC = 1.702
-"""The logistic curve of this slope is the normal distribution function to within 0.01."""
 
 
 @cache
@@ -67,7 +66,11 @@ def null_of(best_scores: NDArray[np.float32]) -> Null:
     return Null(centre, max(spread, LEAST_SPREAD))
 
 
-def calibrated(scores: NDArray[np.float32], null: Null) -> NDArray[np.float32]:
-    """Map inner products to (0, 1): 0.5 where an unrelated query's best hit lies."""
-    z = (scores - null.centre) / null.spread
-    return np.asarray(1 / (1 + np.exp(-LOGISTIC * np.clip(z, -30, 30))), np.float32)
+def excess(products: NDArray[np.float32], null: Null) -> NDArray[np.float32]:
+    """Return by how many spreads inner products exceed the null's centre; hits are ranked by it, since it never ties."""
+    return np.asarray((products - null.centre) / null.spread, np.float32)
+
+
+def score(excess: float) -> float:
+    """Map an excess to (0, 1), for people: 0.5 where an unrelated query's best hit lies, 0.95 three spreads above."""
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, excess))))

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from encoders.spec import Label
+from index.calibrate import score
 from index.hits import Hit, Hits, harmless
 from index.lists import Generation, MomentList
 from pipeline.media import Modality
 
 LEAST_SHARED = 0.5
 """Two moments of one asset are the same when they share this much of the shorter one."""
-SPEAKS_FOR_IT = 0.5
+SPEAKS_FOR_IT = 0.0
 """A candidate below it did no better than an unrelated question's best, and is no evidence."""
 QUOTED = 120
 N_LABELS = 3
@@ -22,11 +23,11 @@ N_LABELS = 3
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of one list, with its calibrated score."""
+    """One row of one list, and by how much it beats an unrelated question's best hit."""
 
     source: MomentList
     row: int
-    score: float
+    excess: float
 
     @cached_property
     def moment(self) -> Mapping[str, Any]:
@@ -51,12 +52,12 @@ def fold(candidates: Sequence[Candidate], k: int) -> list[Folded]:
     """Return the k best moments; candidates of the same asset and time, in whatever modality, become one."""
     folded: list[Folded] = []
     by_asset: dict[int, list[Folded]] = {}
-    for candidate in sorted(candidates, key=lambda c: (-c.score, c.modality, c.row)):
+    for candidate in sorted(candidates, key=lambda c: (-c.excess, c.modality, c.row)):
         asset = int(candidate.source.asset_rows[candidate.row])
         same = next((f for f in by_asset.get(asset, ()) if _same(f.best, candidate)), None)
         if same is not None:
             told = {c.modality for c in (same.best, *same.others)}
-            if candidate.modality not in told and candidate.score >= SPEAKS_FOR_IT:
+            if candidate.modality not in told and candidate.excess >= SPEAKS_FOR_IT:
                 same.others.append(candidate)
         elif len(folded) < k:
             folded.append(Folded(candidate))
@@ -87,7 +88,7 @@ def _hit(rank: int, each: Folded, generation: Generation) -> Hit:
     thumb = next((c.moment["thumb"] for c in (each.best, *each.others) if _has_thumb(c)), None)
     return Hit(
         rank=rank,
-        score=each.best.score,
+        score=score(each.best.excess),
         why="; ".join(dict.fromkeys(_why(c) for c in (each.best, *each.others))),
         uri=asset["uris"][0] if asset["uris"] else "",
         asset_id=asset["asset_id"],

@@ -13,17 +13,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from index.calibrate import calibrated
+from index.calibrate import excess
 from index.generation import ListEntry, Manifest, Null, current, read_manifest
 from index.vector_index import VectorIndex
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Rows of one list with their calibrated scores, best first."""
+    """Rows of one list, best first."""
 
     rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    excess: NDArray[np.float32]
+    """By how much they beat an unrelated question's best hit; see `index.calibrate`."""
 
 
 class MomentList:
@@ -77,7 +78,7 @@ class MomentList:
         found = self.index.search(vector[None], min(k, len(self.index)), allowed)
         keep = found.rows[0] >= 0
         null = self.entry.nulls.get(kind, Null(0.0, 1.0))
-        return Candidates(found.rows[0][keep], calibrated(found.scores[0][keep], null))
+        return Candidates(found.rows[0][keep], excess(found.scores[0][keep], null))
 
     def _allowed(self, media: str | None, without: int | None) -> NDArray[np.bool_] | None:
         if media is None and without is None:

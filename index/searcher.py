@@ -193,7 +193,7 @@ def _ask(
     each: MomentList, vector: NDArray[np.float32], k: int, kind: str, media: str | None, without: int | None = None
 ) -> Sequence[Candidate]:
     found = each.search(vector, k, kind, media, without)
-    return [Candidate(each, int(row), float(score)) for row, score in zip(found.rows, found.scores, strict=True)]
+    return [Candidate(each, int(row), float(excess)) for row, excess in zip(found.rows, found.excess, strict=True)]
 
 
 def _asset(generation: Generation, like: str) -> int:

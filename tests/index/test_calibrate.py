@@ -1,6 +1,6 @@
 import numpy as np
 
-from index.calibrate import best_of_others, calibrated, null_of, unrelated_questions
+from index.calibrate import best_of_others, excess, null_of, score, unrelated_questions
 from index.generation import Null
 
 
@@ -9,14 +9,14 @@ def test_the_best_hit_of_an_unrelated_question_scores_a_half():
     null = null_of(scores)
     assert abs(null.centre - 0.4) < 0.01
     assert abs(null.spread - 0.05) < 0.01
-    assert abs(np.median(calibrated(scores, null)) - 0.5) < 0.02
+    assert abs(score(float(np.median(excess(scores, null)))) - 0.5) < 0.02
 
 
-def test_calibration_keeps_the_order_and_stays_between_0_and_1():
-    scores = np.linspace(-1, 1, 100, dtype=np.float32)
-    found = calibrated(scores, Null(0.2, 0.2))
+def test_calibration_keeps_the_order_without_ties_and_scores_stay_between_0_and_1():
+    products = np.linspace(-1, 1, 1000, dtype=np.float32)
+    found = excess(products, Null(0.2, 0.02))
     assert (np.diff(found) > 0).all()
-    assert 0 <= found.min() < found.max() <= 1
+    assert 0 < score(float(found.min())) < score(float(found.max())) < 1
 
 
 def test_a_few_questions_that_do_have_an_answer_do_not_move_the_null():
