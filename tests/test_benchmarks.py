@@ -10,14 +10,19 @@ import pytest
 
 import index
 from encoders.fusion import concatenate
+from flows.ingest import ingest_and_publish
 from index.build import build
 from index.query import Questioner
+from pipeline.executors import local
 from pipeline.media import Media, Modality
 from pipeline.recipe import Models
+from pipeline.store.tables import Tables
 from tests.benchmarks import fusion
 from tests.benchmarks.figures import Figure, at_least, at_most, interval_of_mean, table
 from tests.benchmarks.processes import memory_of, run
 from tests.benchmarks.retrieval import Asking, figures, rank, share_found, speech_moments_in
+from tests.benchmarks.speed import Quiet, search_figures
+from tests.benchmarks.stages import bare_seconds, list_files
 from tests.benchmarks.truths import (
     Place,
     Question,
@@ -29,6 +34,7 @@ from tests.benchmarks.truths import (
     read_truths,
 )
 from tests.index.archives import fill, said, seen
+from tests.media import film, picture, sound
 from tests.toys import COLOURS
 
 
@@ -188,9 +194,18 @@ def test_the_grid_ranks_as_fused_scenes_do(tmp_path, make_archive):
     silent = concatenate({Modality.VISUAL: colours[1].vector}, dims, weights)
     scores = scenes.scores(weights)[0]
     assert scores[0] / scores[1] == pytest.approx(float(by_hand @ asked) / float(silent @ asked), rel=1e-5)
-    best = fusion.grid(scenes, questions)
-    assert best[0][0] == 1.0
-    assert len(best) == 231  # all multiples of 1/20 that sum to 1
+    found = fusion.grid(scenes, questions)
+    assert max(found.values()) == 1.0
+    assert len(found) == 231  # all multiples of 1/20 that sum to 1
+
+
+def test_spoken_and_written_questions_are_mixed(tmp_path):
+    rows = [truth("text-to-moment", "green", "film", 0, 4), truth("subtitle", "salt", "film", 4, 8)]
+    truths = truths_of(tmp_path, [*rows, heard("a", "film", 1, 3), heard("a", "talk", 5, 7), heard("b", "talk", 1, 3)])
+    of_films, of_everything = fusion.mixes(truths, {"a": "kettle", "b": "doors"})
+    assert [q.asked for q in of_films.questions] == ["green", "kettle", "salt"]
+    assert of_films.questions[1].places == (Place("film", 1, 3),)
+    assert [q.asked for q in of_everything.questions] == ["green", "kettle", "doors"]
 
 
 def test_recall_of_a_matrix():
@@ -208,3 +223,22 @@ def test_a_command_is_timed_and_weighed():
     assert ran.seconds > 1.2
     if memory_of(1) != (0, 0) or ran.peak_bytes:
         assert 200e6 < ran.peak_private_bytes <= ran.peak_bytes < 400e6
+
+
+def test_bare_stages_do_the_work_of_an_ingest(tmp_path, make_archive):
+    source = tmp_path / "source"
+    film(source / "show.mp4", ["red", "blue"])
+    picture(source / "IMG_1.png", "green")
+    sound(source / "low.flac", "low")
+    (source / "broken.mp4").write_bytes(b"\0\0\0\x18ftypisom" + b"x" * 200)
+    archive = make_archive()
+    ingest_and_publish(archive, local.run, Quiet())
+    spent = bare_seconds(archive, tmp_path / "bare")
+    assert set(spent) == {"decode", "visual", "audio", "speech", "text", "commit", "index"}
+    assert all(seconds > 0 for seconds in spent.values())
+    assert list_files(archive) == 4
+    ours, again = Tables(archive.tables).moments(), Tables(tmp_path / "bare/tables").moments()
+    assert sorted(again["moment_id"].to_pylist()) == sorted(ours["moment_id"].to_pylist())
+    figures = {f.name: f for f in search_figures(archive, [Question("red", ()), Question("blue", ())])}
+    assert figures["encoding of a question"].value > 0
+    assert figures["search in process, without the question's encoding, at most"].holds

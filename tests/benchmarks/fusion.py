@@ -1,7 +1,7 @@
 """Which fusion weights find most: for a grid of them, scenes are fused anew in memory, from the stored vectors.
 
 The questions are written ones (what a film shows) and spoken ones (what is said in it) together. A hit is the right
-file at an overlapping time, among the first ten, as if `search(…, modality="scene", media="video")` had been asked.
+file at an overlapping time, among the first ten, as if `search(…, modality="scene")` had been asked.
 """
 
 from __future__ import annotations
@@ -31,28 +31,41 @@ N_BEST = 5
 Weights = Mapping[Modality, float]
 
 
-def mixed(truths: Truths, texts: Mapping[str, str]) -> tuple[Question, ...]:
-    """Return the questions that films answer: what they show, what is said in them, and what their subtitles say."""
+@dataclass(frozen=True)
+class Mix:
+    """Written and spoken questions together."""
+
+    name: str
+    questions: tuple[Question, ...]
+    media: Media | None
+    """Only assets of this medium are asked for; None: all."""
+
+
+def mixes(truths: Truths, texts: Mapping[str, str]) -> tuple[Mix, ...]:
+    """Return the questions that films answer, asked of films, and all of them, asked of everything."""
     films = {place.file for question in truths.moments for place in question.places}
-    spoken = [
-        Question(q.asked, tuple(p for p in q.places if p.file in films)) for q in truths.said(texts, texts)
-    ]  # fmt: skip
-    return (*truths.moments, *(q for q in spoken if q.places), *truths.subtitles)
+    spoken = truths.said(texts, texts)
+    in_films = [Question(q.asked, tuple(p for p in q.places if p.file in films)) for q in spoken]
+    of_films = (*truths.moments, *(q for q in in_films if q.places), *truths.subtitles)
+    both = (Mix("films", of_films, Media.VIDEO), Mix("everything", (*truths.moments, *spoken), None))
+    return tuple(mix for mix in both if truths.moments and len(mix.questions) > len(truths.moments))
 
 
-def figures(asking: Asking, questions: Sequence[Question]) -> Iterator[Figure]:
+def figures(asking: Asking, mix: Mix) -> Iterator[Figure]:
     """Yield how scenes find what is shown and said, against each modality alone."""
-    found = {
-        modality: share_found(asking.ranks("", questions, is_moment, modality=modality, media="video"), K)
-        for modality in FUSED
-    }
-    name = "scene on written and spoken questions, recall@10"
-    scene = share_found(asking.ranks(name, questions, is_moment, modality="scene", media="video"), K)
-    best = max(found, key=lambda modality: found[modality])
-    alone = ", ".join(f"{modality} {share:.3g}" for modality, share in found.items())
+    name = f"scene among {mix.name}, written and spoken questions, recall@10"
+    narrowed = {"media": str(mix.media)} if mix.media else {}
+
+    def found(modality: str, told: str = "") -> float:
+        return share_found(asking.ranks(told, mix.questions, is_moment, K, modality=modality, **narrowed), K)
+
+    alone = {modality: found(modality) for modality in FUSED}
+    scene = found("scene", name)
+    best = max(alone, key=lambda modality: alone[modality])
+    told = ", ".join(f"{modality} {share:.3g}" for modality, share in alone.items())
+    quality = f"n={len(mix.questions)}; alone: {told}; holds: more than the best of them"
     contender = f"best single modality: {best}"
-    quality = f"n={len(questions)}, media=video; alone: {alone}; holds: more than the best of them"
-    yield Figure(name, scene, "share", found[best], scene > found[best], contender, quality)
+    yield Figure(name, scene, "share", alone[best], scene > alone[best], contender, quality)
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,8 @@ class Scenes:
         return np.asarray(products / np.sqrt(np.maximum(weight_there, 1e-12)))
 
 
-def scenes_of(archive: Archive, questions: Sequence[Question], media: Media = Media.VIDEO) -> Scenes:
-    """Return the scenes of an archive's assets of one medium, and how alike each is to each question."""
+def scenes_of(archive: Archive, questions: Sequence[Question], media: Media | None = None) -> Scenes:
+    """Return the scenes of an archive's assets, of one medium or of all, and how alike each is to each question."""
     models = Models.of(archive.settings.profile)
     equal = dict.fromkeys(FUSED, 1 / len(FUSED))
     places, vectors = [], []
@@ -97,16 +110,15 @@ def scenes_of(archive: Archive, questions: Sequence[Question], media: Media = Me
     return Scenes(tuple(places), similarities, present)
 
 
-def grid(scenes: Scenes, questions: Sequence[Question]) -> list[tuple[float, Weights]]:
-    """Return recall@10 for every combination of weights that sum to 1, best first."""
+def grid(scenes: Scenes, questions: Sequence[Question]) -> dict[tuple[float, ...], float]:
+    """Return recall@10 for every combination of weights (in the order of `FUSED`) that sum to 1."""
     right = np.array([[_is_there(scene, question) for scene in scenes.places] for question in questions])
-    tried = []
+    tried = {}
     for visual in range(STEPS + 1):
         for audio in range(STEPS + 1 - visual):
-            parts = (visual, audio, STEPS - visual - audio)
-            weights = {m: part / STEPS for m, part in zip(FUSED, parts, strict=True)}
-            tried.append((recall(scenes.scores(weights), right), weights))
-    return sorted(tried, key=lambda one: -one[0])
+            weights = tuple(part / STEPS for part in (visual, audio, STEPS - visual - audio))
+            tried[weights] = recall(scenes.scores(dict(zip(FUSED, weights, strict=True))), right)
+    return tried
 
 
 def recall(scores: NDArray[np.float64], right: NDArray[np.bool_], k: int = K) -> float:
@@ -115,14 +127,14 @@ def recall(scores: NDArray[np.float64], right: NDArray[np.bool_], k: int = K) ->
     return float(np.take_along_axis(right, best, axis=1).any(axis=1).mean())
 
 
-def grid_figures(archive: Archive, questions: Sequence[Question]) -> Iterator[Figure]:
-    """Yield what the archive's own weights find, and what the best of the grid do."""
-    scenes = scenes_of(archive, questions)
-    tried = grid(scenes, questions)
-    found = {tuple(weights.values()): share for share, weights in tried}
-    for share, weights in tried[:N_BEST]:
-        told = ", ".join(f"{modality} {weight:g}" for modality, weight in weights.items())
-        yield Figure(f"fusion grid: {told}", share, "recall@10", quality=f"n={len(questions)}, of {len(found)} tried")
+def grid_figures(archive: Archive, mixes: Sequence[Mix]) -> Iterator[Figure]:
+    """Yield the weights that find most in the mean of all mixes."""
+    found = [grid(scenes_of(archive, mix.questions, mix.media), mix.questions) for mix in mixes]
+    mean = {weights: sum(each[weights] for each in found) / len(found) for weights in found[0]}
+    for weights in sorted(mean, key=lambda w: -mean[w])[:N_BEST]:
+        told = ", ".join(f"{modality} {weight:g}" for modality, weight in zip(FUSED, weights, strict=True))
+        each = ", ".join(f"{mix.name} {share[weights]:.3g}" for mix, share in zip(mixes, found, strict=True))
+        yield Figure(f"fusion grid: {told}", mean[weights], "share", quality=f"mean of {each}; {len(mean)} tried")
 
 
 def _is_there(scene: Place, question: Question) -> bool:
@@ -135,9 +147,9 @@ def _is_there(scene: Place, question: Question) -> bool:
     )
 
 
-def _by_file(archive: Archive, media: Media) -> Iterator[tuple[str, list[Moment]]]:
+def _by_file(archive: Archive, media: Media | None) -> Iterator[tuple[str, list[Moment]]]:
     tables = Tables(archive.tables)
     for row in tables.assets():
-        if row.outcome in (Outcome.INDEXED, Outcome.PARTIAL) and row.facts and row.facts.media == media:
+        if row.outcome in (Outcome.INDEXED, Outcome.PARTIAL) and row.facts and media in (row.facts.media, None):
             moments = stored_moments(tables, archive.thumbs, row.asset_id, frozenset(FUSED))
             yield row.locations[0].uri, list(moments)

@@ -70,10 +70,11 @@ def _of_archive(archive: Archive, options: argparse.Namespace) -> Iterator[Figur
         yield from speed.search_figures(archive, questions)
     asking = retrieval.Asking(index.open(archive.root), retrieval.tell_missed if options.misses else None)
     yield from retrieval.figures(asking, truths, texts, paraphrases)
-    mixed = fusion.mixed(truths, texts or paraphrases)
-    if mixed:
-        yield from fusion.figures(asking, mixed)
-        yield from fusion.grid_figures(archive, mixed)
+    mixes = fusion.mixes(truths, texts or paraphrases)
+    for mix in mixes:
+        yield from fusion.figures(asking, mix)
+    if mixes:
+        yield from fusion.grid_figures(archive, mixes)
 
 
 def _options() -> argparse.Namespace:

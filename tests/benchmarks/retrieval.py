@@ -135,17 +135,16 @@ def sounds(asking: Asking, questions: Sequence[Question]) -> Iterator[Figure]:
     n_moments = sum(each.entry.n_moments for each in asking.searcher.generation.lists)
     ranks = [_file_rank(asking.searcher, question, n_moments) for question in questions]
     chance = K / n_files
-    found = [float(r <= K) - chance for r in ranks]
-    low, high = interval_of_mean(found)
-    difference = sum(found) / len(found)
+    found = share_found(ranks, K)
+    low, high = interval_of_mean([float(r <= K) - chance for r in ranks])
     yield Figure(
         "text to sound, recall@10",
-        difference + chance,
+        found,
         "share",
         chance,
         low > 0,
         f"chance: {K} of {n_files} files",
-        f"n={len(ranks)}, modality=audio; above chance by {difference:+.3f}, 95% [{low:+.3f}, {high:+.3f}]; "
+        f"n={len(ranks)}, modality=audio; above chance by {found - chance:+.3f}, 95% [{low:+.3f}, {high:+.3f}]; "
         "holds: the whole interval is above 0",
     )
     median = sorted(ranks)[len(ranks) // 2]
