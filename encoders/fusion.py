@@ -61,7 +61,9 @@ def weighted_mean(vectors: Mapping[Name, Vector | None], weights: Mapping[Name, 
     return unit(np.sum(present, axis=0))
 
 
-def concatenate(blocks: Mapping[Name, Vector | None], dims: Mapping[Name, int], weights: Mapping[Name, float]) -> Vector:
+def concatenate(
+    blocks: Mapping[Name, Vector | None], dims: Mapping[Name, int], weights: Mapping[Name, float]
+) -> Vector:
     """Fuse vectors of different spaces: their direct sum, in the order of `dims`.
 
     Each block is a unit vector times the square root of its weight; one that is None, missing or zero stays zero; the
