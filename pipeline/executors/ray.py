@@ -62,6 +62,8 @@ def _start(ray: Any) -> None:
         )
     kwargs: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells every execution's plan
+    # Threads that spin while they wait take the cores from the other workers; see encoders/registry.py.
+    kwargs["runtime_env"] = {"env_vars": {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}}
     ray.init(log_to_driver=False, logging_level="error", configure_logging=False, **kwargs)
 
 
