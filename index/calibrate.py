@@ -67,7 +67,7 @@ def null_of(best_scores: NDArray[np.float32]) -> Null:
 
 
 def excess(products: NDArray[np.float32], null: Null) -> NDArray[np.float32]:
-    """Return by how many spreads inner products exceed the null's centre; hits are ranked by it, since it never ties."""
+    """Return by how many spreads inner products exceed the null's centre; hits are ranked by it: it never ties."""
     return np.asarray((products - null.centre) / null.spread, np.float32)
 
 

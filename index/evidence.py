@@ -120,9 +120,9 @@ def _why(candidate: Candidate) -> str:
     quoted = f'"{said[:QUOTED]}…"' if len(said) > QUOTED else f'"{said}"'
     match candidate.modality:
         case Modality.VISUAL:
-            return f"looks like {seen}" if seen else "looks alike"
+            return f"looks like {seen}" if seen else "by its looks"
         case Modality.AUDIO:
-            return f"sounds like {seen}" if seen else "sounds alike"
+            return f"sounds like {seen}" if seen else "by its sound"
         case Modality.SPEECH:
             where = " (translated)" if moment["track"].startswith("translation:") else ""
             return f"says {quoted}{where}"

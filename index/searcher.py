@@ -29,6 +29,8 @@ from pipeline.store.thumbs import read_thumb
 
 ASKED = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH, Modality.TEXT)
 """The modalities of a search that names none. Scenes hold the same moments once more, fused; they are asked by name."""
+ALIKE = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH)
+"""In which way moments are alike when nobody says: the first of these that the moment has."""
 SPARE = 8
 """Candidates per list for each hit that is wanted: folding needs some to spare."""
 
@@ -109,30 +111,32 @@ class Searcher:
             like: the asset: its path below its source, or its full path.
             at_seconds: the moment's time; None: the whole asset.
             k: how many hits at most.
-            modality: in which way alike; None: in any but scene.
+            modality: in which way alike; None: as it looks, or as it sounds where there is nothing to see.
             media: only such assets.
 
         Raises:
             QueryError: there is no such asset or moment.
         """
-        kinds = _check(k, modality, media)
+        _check(k, modality, media)
         generation = self.generation
         seed = _asset(generation, like)
-        candidates: list[Candidate] = []
-        n_seeds = 0
-        for each in generation.lists:
-            if each.entry.modality not in kinds - {Modality.TEXT}:
-                continue
-            rows = _rows_at(each, seed, at_seconds)
-            n_seeds += len(rows)
-            if len(rows):
-                vector = pool(np.asarray(each.vectors[rows], np.float32))
-                candidates += _ask(each, vector, k * SPARE, "media", media, without=seed)
-        if not n_seeds:
+        for kind in ALIKE if modality is None else (modality,):
+            seeds = [
+                (each, rows)
+                for each in generation.lists
+                if each.entry.modality == kind and len(rows := _rows_at(each, seed, at_seconds))
+            ]
+            if seeds:
+                break
+        else:
             when = "" if at_seconds is None else f" at {at_seconds:g} seconds"
             raise QueryError(
                 f"{like} has no {modality or 'indexed'} moment{when}; see `rushes search` for its moments."
             )
+        candidates: list[Candidate] = []
+        for each, rows in seeds:
+            vector = pool(np.asarray(each.vectors[rows], np.float32))
+            candidates += _ask(each, vector, k * SPARE, "media", media, without=seed)
         return present(fold(candidates, k), generation)
 
     def thumbnail(self, thumb: str) -> bytes:
