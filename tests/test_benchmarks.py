@@ -166,7 +166,10 @@ def test_figures_of_a_toy_archive(tmp_path, make_archive):
     texts = {"kettle": "The kettle boils.", "doors": "Doors are closing."}
     missed: list[str] = []
     asking = Asking(index.open(archive.root), lambda name, question, hits: missed.append(question.places[0].file))
-    found = {f.name: f for f in figures(asking, truths_of(tmp_path, rows), texts, {"doors": "closing doors"})}
+    found = {
+        f.name: f
+        for f in figures(asking, truths_of(tmp_path, rows), texts, {"in other words": {"doors": "closing doors"}})
+    }
     assert found["text to picture, recall@10"].value == 0.5
     assert found["text to picture, recall@10"].holds is False
     assert found["text to moment, recall@10"].value == 1.0

@@ -70,7 +70,7 @@ def _of_archive(archive: Archive, options: argparse.Namespace) -> Iterator[Figur
         yield from speed.search_figures(archive, questions)
     asking = retrieval.Asking(index.open(archive.root), retrieval.tell_missed if options.misses else None)
     yield from retrieval.figures(asking, truths, texts, paraphrases)
-    mixes = fusion.mixes(truths, texts or paraphrases)
+    mixes = fusion.mixes(truths, texts or paraphrases["in other words"])
     for mix in mixes:
         yield from fusion.figures(asking, mix)
     if mixes:

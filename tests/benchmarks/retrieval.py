@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 K = 10
 PARAPHRASES = Path(__file__).with_name("paraphrases.json")
-"""Clip → what a person might ask who remembers what was said and not its words; written before any was tried."""
+"""How clips are asked for in words not theirs; each kind was written before any of it was tried. In other words: by one
+who remembers what it was about, and some of its nouns. In quite other words: by somebody who was told of it in another
+language; many a person would not find these either. Kind → clip → question."""
+SAID_FLOORS = {"verbatim": 0.9, "in other words": 0.7}
 Right = Callable[["Hit", Place], bool]
 Missed = Callable[[str, Question, "Sequence[Hit]"], None]
 """Told of each question whose answer was not found: under which figure, and what was found instead."""
@@ -75,7 +78,7 @@ class Asking:
 
 
 def figures(
-    asking: Asking, truths: Truths, speech_texts: Mapping[str, str], paraphrases: Mapping[str, str]
+    asking: Asking, truths: Truths, speech_texts: Mapping[str, str], paraphrases: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Figure]:
     """Yield all figures of retrieval; kinds of truth that the media lack are left out."""
     yield from pictures(asking, truths.pictures)
@@ -106,10 +109,10 @@ def moments(asking: Asking, questions: Sequence[Question]) -> Iterator[Figure]:
 
 
 def speech(
-    asking: Asking, truths: Truths, texts: Mapping[str, str], paraphrases: Mapping[str, str]
+    asking: Asking, truths: Truths, texts: Mapping[str, str], paraphrases: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Figure]:
     """Yield how what is said, or written in subtitles, is found first where it is said."""
-    for kind, asked, floor in (("verbatim", texts, 0.9), ("in other words", paraphrases, 0.7)):
+    for kind, asked in {"verbatim": texts, **paraphrases}.items():
         questions = truths.said(asked, texts)
         if not questions:
             continue
@@ -117,7 +120,11 @@ def speech(
         ranks = asking.ranks(name, questions, begins_where_said, within=1)
         strict = share_found(asking.ranks("", questions, begins_strictly, within=1), 1)
         quality = f"{_told(ranks, 'plain search')}; begins within 2 s of the clip's beginning: {strict:.3g}"
-        yield at_least(name, share_found(ranks, 1), "share", floor, quality=quality)
+        share, floor = share_found(ranks, 1), SAID_FLOORS.get(kind)
+        if floor is None:
+            yield Figure(name, share, "share", quality=quality)
+        else:
+            yield at_least(name, share, "share", floor, quality=quality)
         named = asking.ranks("", questions, begins_where_said, within=1, modality="speech")
         yield Figure(f"{name} among speech", share_found(named, 1), "share", quality=_told(named, "modality=speech"))
     if truths.subtitles:
@@ -134,7 +141,7 @@ def sounds(asking: Asking, questions: Sequence[Question]) -> Iterator[Figure]:
     n_files = assets["media"].to_pylist().count("audio")
     n_moments = sum(each.entry.n_moments for each in asking.searcher.generation.lists)
     ranks = [_file_rank(asking.searcher, question, n_moments) for question in questions]
-    chance = K / n_files
+    chance = min(1.0, K / n_files)
     found = share_found(ranks, K)
     low, high = interval_of_mean([float(r <= K) - chance for r in ranks])
     yield Figure(
