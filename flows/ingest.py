@@ -42,10 +42,8 @@ class Run:
             return f"Nothing to do: {states or 'the sources are empty'} ({report.seconds:.1f} s)."
         lines = [f"{report.discovered} assets: {states}."]
         if report.n_moments:
-            lines.append(
-                f"{report.n_moments} moments from {clock(report.media_seconds)} of film and sound"
-                f" in {report.seconds:.0f} s."
-            )
+            of = f" from {clock(report.media_seconds)} of film and sound" if report.media_seconds else ""
+            lines.append(f"{report.n_moments} moments{of} in {report.seconds:.0f} s.")
         if report.reasons:
             told = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.most_common())
             lines.append(f"Not (wholly) indexed: {told}; see `rushes quarantine`.")
