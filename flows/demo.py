@@ -31,7 +31,7 @@ def demo(options: argparse.Namespace) -> None:
     searcher = index.open(archive.root)
     for query in media.queries:
         print(f"\n{query.title}: {_asked(query)}")
-        print(_answer(searcher, query))
+        print(answer(searcher, query))
     shown = _shown(archive.root)
     film = next(query for query in media.queries if query.kind == "like")
     _say(f"\nDone in {time.monotonic() - began:.0f} seconds. Three commands to try next:")
@@ -51,7 +51,8 @@ def _prepared(folder: Path) -> tuple[DemoMedia, Archive]:
     return media, create_archive(root, [str(media.source)])
 
 
-def _answer(searcher: index.Searcher, query: DemoQuery) -> Hits:
+def answer(searcher: index.Searcher, query: DemoQuery) -> Hits:
+    """Ask one of the demo's questions."""
     match query.kind:
         case "words":
             return searcher.search(query.words, k=K, modality=query.modality, media=query.media)

@@ -61,7 +61,6 @@ def _start(ray: Any) -> None:
             "run `rushes ingest` on the cluster's head node, or without RAY_ADDRESS."
         )
     kwargs: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells every execution's plan
     # Threads that spin while they wait take the cores from the other workers; see encoders/registry.py.
     kwargs["runtime_env"] = {"env_vars": {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}}
     ray.init(log_to_driver=False, logging_level="error", configure_logging=False, **kwargs)
@@ -96,6 +95,7 @@ def _stream(jobs: list[Job], settings: Settings, models: Models) -> Iterator[Mad
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells every execution's plan
     n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
     n_encoders = max(1, n_cpus // 4)
     rows = [{"job": pickle.dumps(job)} for job in jobs]

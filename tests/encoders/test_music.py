@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from encoders import music, weights
-from encoders.packages import is_here
+from encoders.packages import pull
 
 
 def random_variables(seed=0):
@@ -126,8 +126,8 @@ def test_a_sound_has_the_same_tags_alone_and_in_a_batch(monkeypatch):
     assert tagger.tag([]).features.shape == (0, 400)
 
 
-@pytest.mark.skipif(not is_here(weights.MUSICNN), reason="musicnn is not pulled; run `rushes models pull`")
 def test_the_published_weights_know_a_piano_from_noise():
+    pull(weights.MUSICNN)
     seconds = np.arange(6 * music.RATE_HZ) / music.RATE_HZ
     notes = np.zeros_like(seconds)
     for number, hertz in enumerate([262, 330, 392, 523, 392, 330] * 4):
