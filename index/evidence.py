@@ -124,7 +124,7 @@ def _why(candidate: Candidate) -> str:
         case Modality.AUDIO:
             return f"sounds like {seen}" if seen else "by its sound"
         case Modality.SPEECH:
-            where = " (translated)" if moment["track"].startswith("translation:") else ""
+            where = " (translated)" if "translation:" in moment["track"] else ""
             return f"says {quoted}{where}"
         case Modality.TEXT:
             return f"{moment['track']}: {quoted}"

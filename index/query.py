@@ -23,6 +23,10 @@ class Questioner:
         self.models = models
         self.fusion = fusion
 
+    def spaces(self) -> frozenset[str]:
+        """Return the names of all spaces that questions can enter."""
+        return frozenset(space for space, _ in self.models.blocks().values()) | {self.models.scene_space(self.fusion)}
+
     def words(self, texts: Sequence[str]) -> dict[str, Vectors]:
         """Return space → float32 [N, dim] for N texts."""
         text = self.models.text

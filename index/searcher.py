@@ -59,6 +59,14 @@ class Searcher:
                 self._generation = Generation.in_force(self._archive.index)
         return self._generation
 
+    def out_of_reach(self) -> tuple[str, ...]:
+        """Return the modalities whose moments no question reaches, since the profile's encoders have changed.
+
+        The next `rushes ingest` makes them anew; until then searches go on without them.
+        """
+        known = self._questioner.spaces()
+        return tuple(sorted({e.entry.modality for e in self.generation.lists if e.entry.space not in known}))
+
     def search(
         self,
         words: str | None = None,

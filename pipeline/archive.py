@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.profiles import profile
-
 from pipeline.config import Settings, load_settings, render_settings
 from pipeline.errors import ArchiveError, ConfigError
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
+import encoders
 from encoders.fusion import scene_space
 from encoders.profiles import profile
-
-import encoders
 from encoders.spec import FrameEncoder, SoundEncoder, SpeechReader, TextEncoder
+from pipeline import passages
 from pipeline.config import Settings
 from pipeline.media import Media, Modality
 
@@ -76,7 +76,9 @@ def fingerprints(settings: Settings, models: Models) -> dict[Modality, str]:
     parts: dict[Modality, str] = {
         Modality.VISUAL: _hash(decoding, models.visual.spec.space),
         Modality.AUDIO: _hash(decoding, models.audio.spec.space),
-        Modality.SPEECH: _hash(decoding, models.speech.name, text),
+        Modality.SPEECH: _hash(
+            decoding, models.speech.name, text, passages.LONGEST_GAP_SECONDS, passages.MOST_SENTENCES
+        ),
         Modality.TEXT: _hash(REVISION, text),
     }
     perceived = {m: parts[m] for m in (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH)}

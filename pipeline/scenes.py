@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from encoders.fusion import concatenate, pool
 from numpy.typing import NDArray
 
+from encoders.fusion import concatenate, pool
 from pipeline.media import Modality, Moment
+from pipeline.passages import TRACK
 from pipeline.recipe import Models
 
 
@@ -20,7 +21,8 @@ def fuse_scenes(moments: Sequence[Moment], models: Models, weights: Mapping[Moda
     """
     by: dict[Modality, list[Moment]] = {m: [] for m in Modality}
     for moment in moments:
-        by[moment.modality].append(moment)
+        if not moment.track.startswith(TRACK):  # its sentences are there by themselves
+            by[moment.modality].append(moment)
     frame = by[Modality.VISUAL] or by[Modality.AUDIO] or by[Modality.SPEECH]
     dims = {m: dim for m, (_, dim) in models.blocks().items()}
     space = models.scene_space(weights)

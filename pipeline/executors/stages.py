@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.fusion import pool
-from encoders.spec import Label
+from encoders.spec import Label, Utterance
 from pipeline.decode import decode
 from pipeline.errors import MediaError
 from pipeline.executors.pictures import thumbnail
@@ -33,6 +33,7 @@ from pipeline.media import (
     SoundChunk,
     Transcript,
 )
+from pipeline.passages import TRACK, passages
 from pipeline.recipe import Models
 from pipeline.scenes import fuse_scenes
 
@@ -216,19 +217,22 @@ class Encoding:
                         piece.asset_id, Modality.AUDIO, "a:0", start, stop, space, vector, labels=labels[:N_LABELS]
                     )
         if Modality.SPEECH in piece.makes:
-            said = self.models.speech.read(sound.samples)
-            vectors = self.models.text.encode_texts([u.text for u in said]) if said else ()
-            for u, vector in zip(said, vectors, strict=True):
-                times = (sound.start_seconds + u.start_seconds, sound.start_seconds + u.stop_seconds)
-                yield self._text(piece, Modality.SPEECH, u.track, times, u.text, vector, u.language)
+            yield from self._said(piece, self.models.speech.read(sound.samples), sound.start_seconds)
 
     def _read(self, piece: Piece, transcript: Transcript) -> Iterator[Moment]:
-        if not transcript.lines:
-            return
-        vectors = self.models.text.encode_texts([line.text for line in transcript.lines])
-        for line, vector in zip(transcript.lines, vectors, strict=True):
-            times = (line.start_seconds, line.stop_seconds)
-            yield self._text(piece, Modality.SPEECH, transcript.track, times, line.text, vector, transcript.language)
+        lines = [
+            Utterance(line.start_seconds, line.stop_seconds, line.text, transcript.language, transcript.track)
+            for line in transcript.lines
+        ]
+        yield from self._said(piece, lines)
+
+    def _said(self, piece: Piece, sentences: Sequence[Utterance], offset_seconds: float = 0.0) -> Iterator[Moment]:
+        """Yield a moment for each sentence, and for each passage of sentences."""
+        said = [*sentences, *passages(sentences)]
+        vectors = self.models.text.encode_texts([u.text for u in said]) if said else ()
+        for u, vector in zip(said, vectors, strict=True):
+            times = (offset_seconds + u.start_seconds, offset_seconds + u.stop_seconds)
+            yield self._text(piece, Modality.SPEECH, u.track, times, u.text, vector, u.language)
 
     def _text(
         self, piece: Piece, modality: Modality, track: str, times: tuple[float, float],
@@ -270,13 +274,13 @@ def assemble(job: Job, made: Sequence[Made], models: Models, fusion: Mapping[Mod
 
 def _one_voice(moments: list[Moment]) -> list[Moment]:
     """A transcript that came with the file beats what was heard in it."""
-    heard = {"speech"}
-    given = [m for m in moments if m.modality == Modality.SPEECH and not _is_heard(m, heard)]
-    return [m for m in moments if m.modality != Modality.SPEECH or not given or not _is_heard(m, heard)]
+    given = any(m.modality == Modality.SPEECH and not _is_heard(m) for m in moments)
+    return [m for m in moments if m.modality != Modality.SPEECH or not given or not _is_heard(m)]
 
 
-def _is_heard(moment: Moment, heard: set[str]) -> bool:
-    return moment.track in heard or moment.track.startswith("translation:")
+def _is_heard(moment: Moment) -> bool:
+    """Tell whether words came from the speech reader."""
+    return moment.track.removeprefix(TRACK).startswith(("speech", "translation:"))
 
 
 def _windows(sound: SoundChunk, sampling: Sampling) -> Iterator[tuple[float, float, NDArray[np.float32]]]:

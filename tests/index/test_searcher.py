@@ -192,3 +192,17 @@ def test_an_archive_without_an_index_says_what_to_run(make_archive):
     archive = make_archive()
     with pytest.raises(ArchiveError, match="rushes ingest"):
         index.open(archive.root)
+
+
+def test_contract_6_vectors_of_another_model_are_never_compared_and_that_is_said(archive, monkeypatch):
+    import dataclasses
+
+    from tests import toys
+
+    assert index.open(archive.root).out_of_reach() == ()
+    monkeypatch.setattr(toys.Colours, "spec", dataclasses.replace(toys.Colours.spec, space="colours-toy-6"))
+    searcher = index.open(archive.root)
+    assert set(searcher.out_of_reach()) == {"visual"}
+    assert {hit.modality for hit in searcher.search("blue", k=10)} <= {"speech", "text"}
+    with pytest.raises(QueryError, match="rushes ingest"):
+        searcher.search("blue", modality="visual")
