@@ -8,7 +8,7 @@ for hit in archive.search("a dog in the snow", k=5):
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from index.hits import Hits
 from index.lists import Generation, MomentList
 from index.query import Questioner
 from pipeline.archive import Archive, open_archive
-from pipeline.errors import QueryError
+from pipeline.errors import IntegrityError, QueryError
 from pipeline.media import Media, Modality
 from pipeline.recipe import Models
 from pipeline.store.thumbs import read_thumb
@@ -55,8 +55,9 @@ class Searcher:
     def generation(self) -> Generation:
         """Return the generation in force, opening a new one when it has been published."""
         if current(self._archive.index).name != self._generation.manifest.generation:
-            with self._moving:
-                self._generation = Generation.in_force(self._archive.index)
+            with self._moving:  # one thread moves, the others find it done
+                if current(self._archive.index).name != self._generation.manifest.generation:
+                    self._generation = Generation.in_force(self._archive.index)
         return self._generation
 
     def out_of_reach(self) -> tuple[str, ...]:
@@ -92,17 +93,7 @@ class Searcher:
         """
         kinds = _check(k, modality, media)
         question = self._question(words, image, audio)
-        generation = self.generation
-        asked = [each for each in generation.lists if each.entry.modality in kinds]
-        reached = [each for each in asked if each.entry.space in question.vectors]
-        if asked and not reached:
-            raise QueryError(_unreached(asked, question.kind))
-        candidates = [
-            candidate
-            for each in reached
-            for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media)
-        ]
-        return present(fold(candidates, k), generation)
+        return self._answer(lambda generation: _find(generation, question, kinds, k, media))
 
     def recommend(
         self,
@@ -126,26 +117,17 @@ class Searcher:
             QueryError: there is no such asset or moment.
         """
         _check(k, modality, media)
-        generation = self.generation
-        seed = _asset(generation, like)
-        for kind in ALIKE if modality is None else (modality,):
-            seeds = [
-                (each, rows)
-                for each in generation.lists
-                if each.entry.modality == kind and len(rows := _rows_at(each, seed, at_seconds))
-            ]
-            if seeds:
-                break
-        else:
-            when = "" if at_seconds is None else f" at {at_seconds:g} seconds"
-            raise QueryError(
-                f"{like} has no {modality or 'indexed'} moment{when}; see `rushes search` for its moments."
-            )
-        candidates: list[Candidate] = []
-        for each, rows in seeds:
-            vector = pool(np.asarray(each.vectors[rows], np.float32))
-            candidates += _ask(each, vector, k * SPARE, "media", media, without=seed)
-        return present(fold(candidates, k), generation)
+        return self._answer(lambda generation: _find_alike(generation, like, at_seconds, k, modality, media))
+
+    def _answer(self, ask: Callable[[Generation], Hits]) -> Hits:
+        """Ask the generation in force; if it is replaced and removed meanwhile, the next one answers."""
+        while True:
+            generation = self.generation
+            try:
+                return ask(generation)
+            except (OSError, IntegrityError):
+                if current(self._archive.index).name == generation.manifest.generation:
+                    raise
 
     def thumbnail(self, thumb: str) -> bytes:
         """Return the small picture, WebP, that a hit's `thumb` names; empty if it names none."""
@@ -192,6 +174,41 @@ def _check(k: int, modality: str | None, media: str | None) -> set[str]:
     if modality not in set(Modality):
         raise QueryError(f"There is no modality {modality!r}; known are {', '.join(Modality)}.")
     return {modality}
+
+
+def _find(generation: Generation, question: _Question, kinds: set[str], k: int, media: str | None) -> Hits:
+    asked = [each for each in generation.lists if each.entry.modality in kinds]
+    reached = [each for each in asked if each.entry.space in question.vectors]
+    if asked and not reached:
+        raise QueryError(_unreached(asked, question.kind))
+    candidates = [
+        candidate
+        for each in reached
+        for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media)
+    ]
+    return present(fold(candidates, k), generation)
+
+
+def _find_alike(
+    generation: Generation, like: str, at_seconds: float | None, k: int, modality: str | None, media: str | None
+) -> Hits:
+    seed = _asset(generation, like)
+    for kind in ALIKE if modality is None else (modality,):
+        seeds = [
+            (each, rows)
+            for each in generation.lists
+            if each.entry.modality == kind and len(rows := _rows_at(each, seed, at_seconds))
+        ]
+        if seeds:
+            break
+    else:
+        when = "" if at_seconds is None else f" at {at_seconds:g} seconds"
+        raise QueryError(f"{like} has no {modality or 'indexed'} moment{when}; see `rushes search` for its moments.")
+    candidates: list[Candidate] = []
+    for each, rows in seeds:
+        vector = pool(np.asarray(each.vectors[rows], np.float32))
+        candidates += _ask(each, vector, k * SPARE, "media", media, without=seed)
+    return present(fold(candidates, k), generation)
 
 
 def _unreached(asked: Sequence[MomentList], kind: str) -> str:

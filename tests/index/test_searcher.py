@@ -206,3 +206,21 @@ def test_contract_6_vectors_of_another_model_are_never_compared_and_that_is_said
     assert {hit.modality for hit in searcher.search("blue", k=10)} <= {"speech", "text"}
     with pytest.raises(QueryError, match="rushes ingest"):
         searcher.search("blue", modality="visual")
+
+
+def test_contract_5_a_generation_that_is_removed_while_it_is_asked_is_passed_over(archive, monkeypatch):
+    from index.vector_index import VectorIndex
+
+    real = VectorIndex.load
+    published = []
+
+    def slow(path):
+        if not published:  # while the first index is loaded, four generations come, and the first one goes
+            published.extend(build(archive) for _ in range(4))
+        return real(path)
+
+    searcher = index.open(archive.root)
+    monkeypatch.setattr(VectorIndex, "load", staticmethod(slow))
+    hits = searcher.search("blue", k=1)
+    assert hits[0].uri == "films/show.mp4"
+    assert hits.generation == published[-1]
