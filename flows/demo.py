@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -32,12 +33,12 @@ def demo(options: argparse.Namespace) -> None:
     for query in media.queries:
         print(f"\n{query.title}: {_asked(query)}")
         print(answer(searcher, query))
-    shown = _shown(archive.root)
+    rushes, shown = _command(), _shown(archive.root)
     film = next(query for query in media.queries if query.kind == "like")
     _say(f"\nDone in {time.monotonic() - began:.0f} seconds. Three commands to try next:")
-    _say(f'  rushes search {shown} "a cat looks into the camera" -k 3')
-    _say(f"  rushes recommend {shown} --like {film.uri}@{film.at_seconds:g}")
-    _say("  rushes init my-archive --source ~/Pictures && rushes ingest my-archive")
+    _say(f'  {rushes} search {shown} "a cat looks into the camera" -k 3')
+    _say(f"  {rushes} recommend {shown} --like {film.uri}@{film.at_seconds:g}")
+    _say(f"  {rushes} init my-archive --source ~/Pictures && {rushes} ingest my-archive")
 
 
 def _prepared(folder: Path) -> tuple[DemoMedia, Archive]:
@@ -80,6 +81,11 @@ def _asked(query: DemoQuery) -> str:
             return f"search --audio {query.path}{where}"
         case "like":
             return f"recommend --like {query.uri}@{query.at_seconds:g}{where}"
+
+
+def _command() -> str:
+    """Return how this command can be called again from here."""
+    return "rushes" if shutil.which("rushes") else str(_shown(Path(sys.argv[0]).absolute()))
 
 
 def _shown(path: Path) -> Path:
