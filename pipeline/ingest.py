@@ -32,6 +32,8 @@ from pipeline.store.thumbs import write_pack
 ASSETS_PER_COMMIT = 64
 SECONDS_PER_COMMIT = 30.0
 """A killed run loses at most this much work."""
+PASSING = frozenset({INCOMPLETE, "vanished", "no_permission", "io_error"})
+"""Failures of the moment, not of the file: the next run tries again."""
 DEFERRED, UNCHANGED = "deferred", "unchanged"
 
 
@@ -195,8 +197,9 @@ class _Run:
         if not is_as_listed(look.path, look.place):
             self._keep(look.place.location)
             return  # it changed while it was read: what was made is of no one file; deferred
-        if result.failure is not None and result.failure.reason == INCOMPLETE:
-            return  # the executor lost a part of it, which says nothing about the file; deferred
+        if result.failure is not None and result.failure.reason in PASSING:
+            self._keep(look.place.location)
+            return  # which says nothing about the file; deferred
         self.results.append(result)
         outcome, reason = _outcome(result)
         self.watcher.finished(look.asset_id, look.place.uri, outcome, reason)
