@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from encoders.spec import Vectors
 from index.calibrate import best_of_others, null_of, unrelated_questions
 from index.generation import ListEntry, Manifest, Null, current, next_name, publish, read_manifest, write_manifest
 from index.plan import choose
@@ -49,10 +50,10 @@ def build(archive: Archive) -> str:
     staged.mkdir(parents=True)
     positions = {asset_id: n for n, asset_id in enumerate(sorted(rows))}
     _write_arrow(staged / "assets.arrow", _assets([rows[asset_id] for asset_id in positions]))
-    models = Models.of(archive.settings.profile)
-    questioner = Questioner(models, archive.settings.fusion)
+    questioner = Questioner(Models.of(archive.settings.profile), archive.settings.fusion)
+    unrelated = questioner.words(unrelated_questions()) if len(moments) else {}
     lists = [
-        _build_list(staged, modality, space, part, positions, questioner)
+        _build_list(staged, modality, space, part, positions, unrelated.get(space))
         for modality, space, part in _by_list(moments)
     ]  # fmt: skip
     write_manifest(staged, Manifest(name, archive.settings.profile, versions, tuple(lists)))
@@ -72,7 +73,12 @@ def _by_list(moments: pa.Table) -> list[tuple[str, str, pa.Table]]:
 
 
 def _build_list(
-    folder: Path, modality: str, space: str, moments: pa.Table, positions: Mapping[str, int], questioner: Questioner
+    folder: Path,
+    modality: str,
+    space: str,
+    moments: pa.Table,
+    positions: Mapping[str, int],
+    unrelated: Vectors | None,
 ) -> ListEntry:
     vectors = _matrix(moments["vector"])
     plan = choose(len(vectors))
@@ -90,24 +96,23 @@ def _build_list(
         dim=vectors.shape[1],
         n_moments=len(vectors),
         plan=type(plan).__name__.lower(),
-        nulls=_nulls(index, modality, space, vectors, asset_rows, questioner),
+        nulls=_nulls(index, modality, vectors, asset_rows, unrelated),
     )
 
 
 def _nulls(
     index: VectorIndex,
     modality: str,
-    space: str,
     vectors: NDArray[np.float32],
     asset_rows: NDArray[np.int32],
-    questioner: Questioner,
+    unrelated: Vectors | None,
 ) -> dict[str, Null]:
+    """Return the nulls of a list; `unrelated`: the unrelated questions in its space, None where words do not reach."""
     nulls = {}
-    asked = questioner.words(list(unrelated_questions())).get(space)
-    if asked is not None:
-        best = index.search(asked, 1).scores[:, 0]
+    if unrelated is not None:
+        best = index.search(unrelated, 1).scores[:, 0]
         if modality in (Modality.SPEECH, Modality.TEXT):
-            best = np.maximum(best, best_of_others(asked, np.arange(len(asked))))
+            best = np.maximum(best, best_of_others(unrelated, np.arange(len(unrelated))))
         nulls["words"] = null_of(best)
     best = best_of_others(vectors, asset_rows)
     nulls["media"] = null_of(best[np.isfinite(best)])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from index.calibrate import excess
 from index.generation import ListEntry, Manifest, Null, current, read_manifest
 from index.vector_index import VectorIndex
+from pipeline.errors import RushesError
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Generation:
         folder = current(index)
         try:
             return cls(folder)
-        except Exception:
+        except (OSError, RushesError):
             if current(index) == folder:
                 raise
             return cls(current(index))

@@ -34,6 +34,8 @@ SECONDS_PER_COMMIT = 30.0
 """A killed run loses at most this much work."""
 PASSING = frozenset({INCOMPLETE, "vanished", "no_permission", "io_error"})
 """Failures of the moment, not of the file: the next run tries again."""
+MADE_OF_WORDS = frozenset({Modality.TEXT, Modality.SPEECH, Modality.SCENE})
+"""What a change of the words that came with a file invalidates."""
 DEFERRED, UNCHANGED = "deferred", "unchanged"
 
 
@@ -113,7 +115,8 @@ class _Run:
         self.ledger = Ledger(self.tables.assets())
         self.models = Models.of(archive.settings.profile)
         self.recipe = fingerprints(archive.settings, self.models)
-        self.looks: dict[str, Look] = {}
+        self.looks: dict[str, Look] = {}  # of assets that are worked on
+        self.makes: dict[str, frozenset[Modality]] = {}  # what is made of them
         self.places: dict[str, set[Location]] = {}  # every asset that was seen, and where
         self.state: dict[str, str] = {}
         self.report = Report()
@@ -178,13 +181,13 @@ class _Run:
             return None
         row = self.ledger.rows.get(look.asset_id)
         makes = stale(row, self.recipe)
-        if row is not None and makes != frozenset(Modality) and row.words != look.words_hash:
-            media = row.facts.media if row.facts else None
-            makes |= MADE_FROM[media] & {Modality.TEXT, Modality.SPEECH, Modality.SCENE}
+        if row is not None and row.words != look.words_hash:
+            makes |= MADE_FROM[row.facts.media if row.facts else None] & MADE_OF_WORDS
         if not makes:
             self.state.setdefault(look.asset_id, UNCHANGED)
             return None
         self.looks[look.asset_id] = look
+        self.makes[look.asset_id] = makes
         self.state[look.asset_id] = DEFERRED
         kept: tuple[Moment, ...] = ()
         if Modality.SCENE in makes and not makes >= DECODED and row is not None:
@@ -224,8 +227,7 @@ class _Run:
             moments += result.moments
             if row.asset_id in self.ledger.rows:
                 # what an asset cannot be any more goes as well: all of it if it failed
-                failed = result.failure is not None
-                replaces[row.asset_id] = frozenset(Modality) if failed else self._makes(row.asset_id)
+                replaces[row.asset_id] = frozenset(Modality) if result.failure else self.makes[row.asset_id]
         self._write(rows, moments, recipes, replaces)
         self.results = []
 
@@ -233,7 +235,7 @@ class _Run:
         before = self.ledger.rows.get(result.asset_id)
         outcome, reason = _outcome(result)
         media = result.facts.media if result.facts else None
-        if before and outcome == Outcome.INDEXED and not self._makes(result.asset_id) & DECODED:
+        if before and outcome == Outcome.INDEXED and not self.makes[result.asset_id] & DECODED:
             outcome, reason = before.outcome, before.reason  # nothing was decoded, so nothing new is known of damage
         return AssetRow(
             asset_id=result.asset_id,
@@ -244,11 +246,6 @@ class _Run:
             words=self.looks[result.asset_id].words_hash,
             recipe={m: self.recipe[m] for m in sorted(MADE_FROM[media])},
         )
-
-    def _makes(self, asset_id: str) -> frozenset[Modality]:
-        row = self.ledger.rows.get(asset_id)
-        changed = {Modality.TEXT, Modality.SPEECH, Modality.SCENE}
-        return stale(row, self.recipe) | (changed if row and row.words != self.looks[asset_id].words_hash else set())
 
     def _write(
         self, rows: list[AssetRow], moments: list[Moment], recipes: Mapping[str, Mapping[str, str]],

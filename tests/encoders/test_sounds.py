@@ -6,7 +6,7 @@ import pytest
 from encoders import sounds, weights
 from encoders.acoustics import RATE_HZ, describe
 from encoders.music import MSD_TAGS, MTT_TAGS, Tagged
-from encoders.packages import is_here
+from encoders.packages import pull
 from encoders.remembered import remembered
 from encoders.sound_guide import log_likelihood, read_field_guide, read_music_guide
 from encoders.spec import SoundEncoder, TextEncoder
@@ -249,8 +249,8 @@ def test_a_table_is_made_once_and_again_when_it_was_damaged(tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
-@pytest.mark.skipif(not is_here(weights.MUSICNN), reason="musicnn is not pulled; run `rushes models pull`")
 def test_with_the_published_weights(encoder):
+    pull(weights.MUSICNN)
     real = sounds.load()
 
     encoded = real.encode_sound([as_sound(SOUNDS["hooting"]), as_sound(SOUNDS["rain"])])
