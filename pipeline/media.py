@@ -44,14 +44,34 @@ class Outcome(StrEnum):
     DELETED = "deleted"
 
 
+class Mode(StrEnum):
+    """How the frames of a film that are kept are chosen; see pipeline/decode/sampling.py."""
+
+    AUTO = "auto"
+    """One of the others, chosen for each file by how it is coded."""
+    KEYFRAMES = "keyframes"
+    SNAP = "snap"
+    EXACT = "exact"
+    SHOTS = "shots"
+
+
 @dataclass(frozen=True)
 class Sampling:
     """What the decoder keeps of a file. Part of the recipe: changing a field changes the moments."""
 
     size_px: int = 260
     """Shorter side of the frames that leave the decoder."""
+    mode: Mode = Mode.AUTO
     interval_seconds: float = 1.0
-    """Time between the frames of one shot."""
+    """Time between frames on the grid of `snap` and `exact`; the least that `shots` aims at."""
+    tolerance_seconds: float = 0.5
+    """`snap`: a key frame this close to a grid point stands for it."""
+    smallest_gap_seconds: float = 0.5
+    """`keyframes`: a key frame that follows a kept one sooner is dropped."""
+    largest_gap_seconds: float = 10.0
+    """`keyframes`: where key frames lie further apart, frames between them are decoded too."""
+    frames_per_shot: int = 3
+    """`shots`: how many frames of one shot, or of one part of a divided shot, are aimed at."""
     longest_shot_seconds: float = 10.0
     """A longer shot is split into equal parts."""
     rate_hz: int = 16000

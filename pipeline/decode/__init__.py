@@ -28,7 +28,12 @@ DEFAULT_LIMITS = Limits()
 
 
 def decode(
-    path: Path, sampling: Sampling, *, want: frozenset[Modality] = EVERYTHING, limits: Limits = DEFAULT_LIMITS
+    path: Path,
+    sampling: Sampling,
+    *,
+    want: frozenset[Modality] = EVERYTHING,
+    limits: Limits = DEFAULT_LIMITS,
+    workers: int = 1,
 ) -> Iterator[Decoded]:
     """Decode a file in a child process: Facts first, Ending last, the contents between them in the order of decoding.
 
@@ -41,6 +46,7 @@ def decode(
         want: visual for frames, audio or speech for sound, speech or text for embedded subtitles. What nobody wants is
             not decoded.
         limits: what it may cost.
+        workers: how many children decode the pictures of one long film at once. The frames are the same for any number.
 
     Yields:
         What was decoded. A file that is damaged half-way ends with an `Ending` that names the damage, such as
