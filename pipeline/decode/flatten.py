@@ -17,13 +17,12 @@ from pipeline.decode.shape import target_size
 LIGHT, DARK = 204, 89
 """Grey grounds for transparency, 0.8 and 0.35 of white: what is white or black itself stands out on one of them."""
 
-_PROFILE_BYTES_MOST = 2**22
+PROFILE_BYTES_MOST = 2**22
 """Profiles of presses, the largest that are about, have two or three million bytes."""
 _SRGB = (b"sRGB", "sRGB".encode("utf-16-be"))
 """In the name of a profile that needs no conversion, as versions 2 and 4 of the format write it."""
 _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 """Mode of a picture → the name of its colours in a profile."""
-_BLACK_POINT = 0x2000
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -86,11 +85,11 @@ def _eight_bits(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     kind = picture.mode
     if kind not in ("I;16", "F"):
         picture = picture.convert("I")
-    most = picture.getextrema()[1]
+    most = float(np.max(picture.getextrema()))
     values = np.asarray(_resized(picture, size), np.float32)
     if not np.isfinite(values).all() or not np.isfinite(most):
         values = np.where(np.isfinite(values), values, 0)
-        most = values.max(initial=0)
+        most = float(values.max(initial=0))
     if kind.startswith("I;16"):
         top = 65535.0
     elif kind == "F":
@@ -102,12 +101,14 @@ def _eight_bits(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
     """Return an RGB picture; its colours follow its profile, if that is sound and fits."""
-    if isinstance(profile, bytes) and len(profile) <= _PROFILE_BYTES_MOST and not any(n in profile for n in _SRGB):
+    if isinstance(profile, bytes) and len(profile) <= PROFILE_BYTES_MOST and not any(n in profile for n in _SRGB):
         with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if source.profile.xcolor_space == _SPACES.get(picture.mode):
                 intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
                 target = ImageCms.createProfile("sRGB")
-                convert = ImageCms.buildTransform(source, target, picture.mode, "RGB", intent, _BLACK_POINT)
+                convert = ImageCms.buildTransform(
+                    source, target, picture.mode, "RGB", intent, ImageCms.Flags.BLACKPOINTCOMPENSATION
+                )
                 return ImageCms.applyTransform(picture, convert) or picture
     return picture if picture.mode == "RGB" else picture.convert("RGB")

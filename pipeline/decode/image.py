@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from pipeline.decode.flatten import flatten
+from pipeline.decode.flatten import PROFILE_BYTES_MOST, flatten
 from pipeline.decode.limits import Limits
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, FrameChunk, Media, Sampling, Shot
@@ -39,6 +39,7 @@ def decode_picture(file: BinaryIO, formats: tuple[str, ...], wanted: Sampling, l
         MediaError: `too_large:WxH`, `truncated` or `unreadable`.
     """
     Image.MAX_IMAGE_PIXELS = None  # the limit is ours, below
+    PngImagePlugin.MAX_TEXT_CHUNK = PROFILE_BYTES_MOST  # a larger colour profile would be the end of the picture
     try:
         with Image.open(file, formats=formats) as picture:
             width, height = picture.size

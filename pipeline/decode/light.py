@@ -8,7 +8,6 @@ BT.709, BT.2020 and SMPTE RP 431-2; the output's curve is IEC 61966-2-1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -54,11 +53,11 @@ def to_srgb(codes: NDArray[np.uint16], white: int, transfer: int, primaries: int
     high = transfer in (PQ, HLG)
     light = _decoding(white, transfer).take(codes)
     if transfer == HLG:  # the display's gamma of 1.2 is applied to luminance, so that hues stay
-        luminance = np.tensordot(np.array((0.2627, 0.6780, 0.0593), np.float32), light, 1)
+        luminance = _mixed((0.2627, 0.6780, 0.0593), light)
         light *= np.power(luminance, 0.2, out=np.zeros_like(luminance), where=luminance > 0)
     matrix = _TO_BT709.get(primaries, _TO_BT709[9] if high and primaries != 1 else None)
     if matrix is not None:
-        light = (np.array(matrix, np.float32) @ light.reshape(3, -1)).reshape(light.shape)
+        light = np.stack([_mixed(row, light) for row in matrix])
     np.clip(light, 0, None, out=light)
     if high:  # by the brightest of the three, so that none is clipped and hues stay
         light *= _gains().take(_steps(light.max(axis=0)))
@@ -71,8 +70,18 @@ def to_srgb(codes: NDArray[np.uint16], white: int, transfer: int, primaries: int
 
 def _steps(light: Floats) -> NDArray[np.int32]:
     """Return the place in a table of light, which is 1 at its end."""
-    root = np.sqrt(light)
-    return np.minimum(root * (_STEPS - 1) + 0.5, _STEPS - 1).astype(np.int32)
+    place = np.sqrt(light)
+    place *= _STEPS - 1
+    place += 0.5
+    return np.minimum(place, _STEPS - 1, out=place).astype(np.int32)
+
+
+def _mixed(weights: tuple[float, float, float], light: Floats) -> Floats:
+    """Return a weighted sum of the channels; not by BLAS, whose threads wait for each other on busy cores."""
+    mix: Floats = light[0] * np.float32(weights[0])
+    for weight, plane in zip(weights[1:], light[1:], strict=True):
+        mix += plane * np.float32(weight)
+    return mix
 
 
 def _over_light() -> NDArray[np.float64]:
@@ -83,10 +92,9 @@ def _over_light() -> NDArray[np.float64]:
 def _decoding(white: int, transfer: int) -> Floats:
     """Return light per code, float32 [65536]; 1 is `_PEAK_NITS`, or white where the range is standard."""
     signal = np.minimum(np.arange(2**16) / white, 1.0)
-    decode: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-        PQ: lambda x: pq_to_nits(x) / _PEAK_NITS, HLG: hlg_to_scene,
-    }  # fmt: skip
-    return decode.get(transfer, lambda x: x**_GAMMA)(signal).astype(np.float32)
+    if transfer == PQ:
+        return np.asarray(pq_to_nits(signal) / _PEAK_NITS, np.float32)
+    return np.asarray(hlg_to_scene(signal) if transfer == HLG else signal**_GAMMA, np.float32)
 
 
 @lru_cache(maxsize=1)

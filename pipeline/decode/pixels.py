@@ -20,13 +20,13 @@ _MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: C
 _HD_LINES = 720
 """Films of so many lines that do not name their matrix use that of high definition."""
 _FILTER = Interpolation.BILINEAR
-"""How frames are scaled: a triangle as wide as the reduction, as encoders' own antialiased resizing does.
+"""How frames are scaled: by a triangle as wide as the reduction, as encoders' own antialiased resizing does.
 
-Into planar RGB, for which the scaler has vector code that rounds: packed RGB takes 1.6 times as long, and is two levels
-too dark unless it takes twice as long again. Per frame of 720p and of 1080p to 462x260, one core: area 0.38 and 0.64 ms,
-bilinear 0.45 and 0.92, bicubic 0.71 and 1.4; what was here before, packed bicubic, 1.03 and 1.9; interleaving is 0.1.
-Cosine of embeddings with those of frames that the encoder scaled itself, and with Pillow's bicubic of the whole frame
-(50 frames, mean): area 0.993 and 0.995, bilinear 0.999 and 0.995, bicubic 0.991 and 0.999; before, 0.991 and 0.998.
+Into planar RGB, for which the scaler has vector code that rounds: packed RGB takes 1.6 times as long and is two levels
+too dark, unless it takes twice as long again. Milliseconds per frame of 720p and of 1080p to 462x260, one core: area
+0.38 and 0.64, bilinear 0.45 and 0.92, bicubic 0.71 and 1.4, packed bicubic 1.03 and 1.9; interleaving adds 0.1.
+Mean cosine of embeddings (50 frames) with those of frames that the encoder scaled itself, and with Pillow's bicubic:
+area 0.993 and 0.995, bilinear 0.999 and 0.995, bicubic 0.991 and 0.999, packed bicubic 0.991 and 0.998.
 """
 _FROM_LIMITED = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 """Grey of limited range, which the scaler takes for full range, whatever it is told, → full range."""
