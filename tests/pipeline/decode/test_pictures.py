@@ -295,6 +295,12 @@ def test_wide_colours_are_converted_beside_transparency_too(tmp_path):
     np.testing.assert_allclose(light[30, 80], 204, atol=2)
 
 
+def test_grey_follows_its_profile_too(tmp_path):
+    linear = profile(*DISPLAY_P3, 1.0).replace(b"mntrRGB ", b"mntrGRAY").replace(b"rTRC", b"kTRC")
+    Image.new("L", (120, 80), 128).save(tmp_path / "a.tiff", icc_profile=linear)
+    np.testing.assert_allclose(decoded(tmp_path / "a.tiff")[1], 188, atol=2)
+
+
 @pytest.mark.parametrize("broken", ["noise", "half", "of grey", "too large"])
 def test_a_profile_that_is_unfit_is_ignored(tmp_path, broken):
     sound = profile(*DISPLAY_P3, 2.2)

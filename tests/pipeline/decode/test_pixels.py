@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from PIL import Image
 
 from pipeline.decode import decode, light
 from pipeline.decode.pixels import Scaler
@@ -97,6 +98,17 @@ def test_grey_films_have_their_range_too(name, full):
     frame = filled(name, [codes(grey, "709", bits, full=full)[:1] for grey in greys])
     frame.color_range = ColorRange.JPEG if full else ColorRange.MPEG
     np.testing.assert_allclose(middles(scaled(frame), 5), greys, atol=2)
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le"])
+def test_frames_are_scaled_as_encoders_scale_and_no_darker(name):
+    ground = np.random.default_rng(0).integers(0, 256, (45, 80, 1), dtype=np.uint8)
+    whole = np.asarray(Image.fromarray(ground.repeat(3, 2)).resize((1280, 720), Image.Resampling.BICUBIC))
+    expected = np.asarray(Image.fromarray(whole).resize((462, 260), Image.Resampling.BILINEAR), int)
+    tagged = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+    errors = scaled(av.VideoFrame.from_ndarray(whole).reformat(format=name, **tagged), 260) - expected
+    assert np.abs(errors).mean() < 1
+    assert abs(errors.mean()) < 0.2
 
 
 def panned(at: int, width: int, height: int) -> np.ndarray:
