@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -47,7 +47,7 @@ class Grouper(Generic[Item]):
             if arrival.at_seconds < self._next[0].at_seconds - _REORDERED and not arrival.is_key:
                 return
             begun, self._next = self._next, []
-            yield self._release(begun[0].at_seconds, leads_on=len(begun) > 2)
+            yield self._release(begun[0].at_seconds, leading=begun[1:-1])
             self._keyed = True
             for waited in begun[:-1]:
                 self._hold(waited)
@@ -70,22 +70,28 @@ class Grouper(Generic[Item]):
         """Yield what is left."""
         if self._next:
             begun, self._next = self._next, []
-            yield self._release(begun[0].at_seconds, leads_on=len(begun) > 1)
+            yield self._release(begun[0].at_seconds, leading=begun[1:])
             self._keyed = True
             for waited in begun:
                 self._hold(waited)
         if self._held:
             last = max(self._held, key=lambda a: a.at_seconds)
-            yield self._release(last.at_seconds + last.seconds)
+            yield self._release(last.at_seconds + last.seconds, closes=True)
 
     def _hold(self, arrival: Arrival[Item]) -> None:
         self._held.append(arrival)
         self._n_bytes += arrival.size
 
     def _release(
-        self, stop_seconds: float, *, goes_on: bool = False, leads_on: bool = False
+        self,
+        stop_seconds: float,
+        *,
+        goes_on: bool = False,
+        closes: bool = False,
+        leading: Sequence[Arrival[Item]] = (),
     ) -> tuple[Group, list[Item]]:
         held, self._held, self._n_bytes = self._held, [], 0
         at = np.array([a.at_seconds for a in held], np.float64)
         sizes = np.array([a.size for a in held], np.int64)
-        return Group(at, sizes, stop_seconds, self._keyed, goes_on, leads_on), [a.packet for a in held]
+        lead_seconds = min((a.at_seconds for a in leading), default=float("inf"))
+        return Group(at, sizes, stop_seconds, self._keyed, goes_on, closes, lead_seconds), [a.packet for a in held]

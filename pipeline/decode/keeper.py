@@ -36,6 +36,8 @@ class Keeper:
         self.width = self.height = 0
         """As displayed, of the first frame; 0 before it."""
         self.reached_seconds = 0.0
+        self.likely_cut: float | None = None
+        """Where a shot begins, if the next frame shows something else than the last one."""
         self.gap_seconds = 0.0
         """The longest time between two frames of one run."""
         self._wanted, self._aspect, self._keeps_at_cuts = wanted, aspect, keeps_at_cuts
@@ -120,6 +122,9 @@ class Keeper:
         """Compare a frame with those before it, and close what is certain; return where a new shot began."""
         cut = self._detector.push(at, self._eye.signature(frame), dense=dense)
         seen = at if self._last is None else self._last[0]
+        if cut == at and not dense and self.likely_cut is not None and seen < self.likely_cut:
+            cut = self.likely_cut
+        self.likely_cut = None
         self._close(self._divider.grown(seen) if cut is None else self._divider.cut(cut))
         return cut
 

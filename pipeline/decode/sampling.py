@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.decode.shots import SHORTEST_SECONDS
 from pipeline.media import Mode, Sampling
 
 SETTLED_SECONDS = 0.3
@@ -35,8 +36,6 @@ _PIECE_SECONDS = 60.0
 _REMEMBERED = 16
 _CUT_SHORT = 0.9
 """A group that is so much shorter than most ended because the encoder saw a cut."""
-_SOON_SECONDS = 0.25
-"""Frames of one film that are closer than this show the same."""
 _EPSILON = 1e-4
 
 
@@ -54,8 +53,10 @@ class Group:
     """False: this goes on with a group that was too long to be held; it cannot be entered here."""
     goes_on: bool = False
     """The next one goes on with this one."""
-    leads_on: bool = False
-    """Some of the next group's frames are displayed before its key frame and need this group (an open group)."""
+    closes: bool = False
+    """What comes next is not compared with it: the film, or a piece of it, ends here."""
+    lead_seconds: float = float("inf")
+    """From when frames are displayed that are coded after the next group's key frame, and need this group too."""
 
     @property
     def n_leading(self) -> int:
@@ -73,6 +74,8 @@ class GroupPlan:
     """The frame that is on display at each of these times is kept; in seconds, rising."""
     may_skim: NDArray[np.bool_] = field(repr=False)
     """bool [N]: the frame may be left out by the decoder if no other needs it."""
+    likely_cut: float | None = None
+    """Where, in what is not decoded of it, a shot begins if the next key frame shows something else."""
 
 
 @dataclass(frozen=True)
@@ -134,42 +137,56 @@ class Planner:
         """The last target."""
         self._lengths: deque[float] = deque(maxlen=_REMEMBERED)
         """Of the last groups."""
-        self._cut_short = True
-        """The group before this one was."""
+        self._begins_at_cut = False
+        self._ends_at_cut = True
+        """As far as the group's length tells."""
         self._rolling = False
         """The group before this one was decoded to its end."""
 
     def plan(self, group: Group) -> GroupPlan:
         """Return what to do with the next group."""
-        spikes = spikes_of(group) if self._mode == Mode.SHOTS else np.empty(0, np.int64)
+        spikes: list[float] = []
+        likely_cut = None
+        if self._mode == Mode.SHOTS:
+            self._note_length(group)
+            spikes = _apart(spikes_of(group))
+            if spikes and not self._ends_at_cut and not group.goes_on and not group.closes:
+                if group.stop_seconds - spikes[-1] < self._spacing:
+                    likely_cut = spikes.pop()  # the shot that begins there is still shown at the next key frame
         targets = sorted({*self._targets(group, spikes)})
-        seen = [*targets, *(group.at_seconds[spikes] + SETTLED_SECONDS)]
+        seen = [*targets, *(spike + SETTLED_SECONDS for spike in spikes)]
         if self._mode != Mode.KEYFRAMES and len(group.sizes) > 1:  # each key frame is compared with the one before it
-            seen.append(group.at_seconds[0])
+            seen.append(float(group.at_seconds[0]))
         n = self._n_decoded(group, max(seen, default=float("-inf")))
         self._rolling = n == len(group.sizes)
         self._kept = max([self._kept, *targets])
-        return GroupPlan(n, tuple(targets), self._may_skim(group, targets, spikes))
+        return GroupPlan(n, tuple(targets), self._may_skim(group, targets), likely_cut)
+
+    def _note_length(self, group: Group) -> None:
+        self._begins_at_cut = self._ends_at_cut
+        self._lengths.append(group.stop_seconds - float(group.at_seconds[0]))
+        self._ends_at_cut = self._lengths[-1] < _CUT_SHORT * sorted(self._lengths)[3 * len(self._lengths) // 4]
 
     def _n_decoded(self, group: Group, until_seconds: float) -> int:
         """Return how many packets to decode so that the frame on display at a time is among them."""
-        exact = self._mode in (Mode.EXACT, Mode.SNAP)
-        if group.goes_on or not group.keyed or (exact and group.leads_on):
+        needed = self._mode == Mode.EXACT and any(
+            True for _ in _grid(group.lead_seconds, group.stop_seconds, self._sampling.interval_seconds)
+        )
+        if group.goes_on or not group.keyed or needed:
             return len(group.sizes)
         shown = np.flatnonzero(group.at_seconds <= until_seconds + _EPSILON)
         if not len(shown):
             return 0
-        wanted = shown[np.argmax(group.at_seconds[shown])]
-        # What is displayed before it is coded before it, but for what refers to it.
-        n = int(wanted) + 1
+        # What is displayed before that frame is coded before it, but for what refers to it.
+        n = int(shown[np.argmax(group.at_seconds[shown])]) + 1
         return len(group.sizes) if len(group.sizes) - n <= ROLL_ON_PACKETS else n
 
-    def _targets(self, group: Group, spikes: NDArray[np.int64]) -> Iterator[float]:
+    def _targets(self, group: Group, spikes: Sequence[float]) -> Iterator[float]:
         s, key = self._sampling, float(group.at_seconds[0])
         start = float(group.at_seconds.min()) if self._rolling or not group.keyed else key
         match self._mode:
             case Mode.EXACT:
-                yield from _grid(start, group.stop_seconds, s.interval_seconds)
+                yield from _grid(start, min(group.stop_seconds, group.lead_seconds), s.interval_seconds)
             case Mode.SNAP:
                 before, after = (s.tolerance_seconds * is_key for is_key in (not group.goes_on, group.keyed))
                 if any(True for _ in _grid(key - after, key + after, s.interval_seconds)):
@@ -189,20 +206,17 @@ class Planner:
         while (at := at + largest) < group.stop_seconds - _EPSILON:
             yield at
 
-    def _of_shots(self, group: Group, spikes: NDArray[np.int64]) -> Iterator[float]:
+    def _of_shots(self, group: Group, spikes: Sequence[float]) -> Iterator[float]:
         """Yield the key frame's time if it may begin a shot or enough time went by, and one after each likely cut."""
         key, kept = float(group.at_seconds[0]), self._kept
-        if group.keyed and key - kept >= (_SOON_SECONDS if self._cut_short else self._spacing) - _EPSILON:
+        if group.keyed and key - kept >= (SHORTEST_SECONDS if self._begins_at_cut else self._spacing) - _EPSILON:
             yield (kept := key)
-        length = group.stop_seconds - key
-        self._lengths.append(length)
-        self._cut_short = length < _CUT_SHORT * sorted(self._lengths)[3 * len(self._lengths) // 4]
-        for spike in np.sort(group.at_seconds[spikes]).tolist():
-            at = min(spike + SETTLED_SECONDS, group.stop_seconds - _SOON_SECONDS)
-            if at > spike and at - kept >= _SOON_SECONDS:
+        for spike in spikes:
+            at = min(spike + SETTLED_SECONDS, group.stop_seconds - _EPSILON)
+            if at > spike and at - kept >= SHORTEST_SECONDS:
                 yield (kept := at)
 
-    def _may_skim(self, group: Group, targets: list[float], spikes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _may_skim(self, group: Group, targets: list[float]) -> NDArray[np.bool_]:
         """Return which frames nobody would miss: shown briefly, not around a cut, and not on display at a target."""
         order = np.argsort(group.at_seconds, kind="stable")
         rising = group.at_seconds[order]
@@ -217,12 +231,12 @@ class Planner:
         return may
 
 
-def spikes_of(group: Group) -> NDArray[np.int64]:
-    """Return the rows of the packets whose size says that a shot may begin there; int64 [S]."""
+def spikes_of(group: Group) -> list[float]:
+    """Return the times at which a shot may begin, by the packets' sizes; rising."""
     sizes, at = group.sizes, group.at_seconds
-    if len(sizes) < 2 or group.stop_seconds - float(at[0]) <= _WINDOW_SECONDS:
-        return np.empty(0, np.int64)  # the next key frame comes soon enough to tell
-    seconds = max(group.stop_seconds - float(at.min()), 1e-3)
+    seconds = group.stop_seconds - float(at.min())
+    if len(sizes) < 2 or seconds <= _WINDOW_SECONDS:
+        return []  # the next key frame comes soon enough to tell
     window = max(2, round(_WINDOW_SECONDS * len(sizes) / seconds))
     padded = np.concatenate([np.zeros(window, np.int64), sizes])
     if group.keyed:
@@ -232,7 +246,18 @@ def spikes_of(group: Group) -> NDArray[np.int64]:
     for ratio, share in _SPIKES:
         spikes |= (sizes >= ratio * before) & (sizes >= share * sizes[0])
     spikes[0] = False
-    return np.flatnonzero(spikes)
+    # Frames between two that are coded ahead of them are predicted from the second: the shot began with them.
+    first_shown = np.minimum.accumulate(at[::-1])[::-1]
+    return sorted(float(first_shown[row]) for row in np.flatnonzero(spikes))
+
+
+def _apart(rising: Sequence[float]) -> list[float]:
+    """Return those of the times that do not follow the one before too soon to be another shot."""
+    kept: list[float] = []
+    for at in rising:
+        if not kept or at - kept[-1] >= SHORTEST_SECONDS:
+            kept.append(at)
+    return kept
 
 
 def _before_large(group: Group) -> NDArray[np.bool_]:
@@ -245,6 +270,8 @@ def _before_large(group: Group) -> NDArray[np.bool_]:
 
 def _grid(start_seconds: float, stop_seconds: float, interval_seconds: float) -> Iterator[float]:
     """Yield the multiples of the interval in [start, stop)."""
+    if start_seconds >= stop_seconds:
+        return
     n = int(np.ceil((start_seconds - _EPSILON) / interval_seconds))
     while n * interval_seconds < stop_seconds - _EPSILON:
         if n >= 0:

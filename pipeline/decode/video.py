@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
@@ -51,7 +51,7 @@ class VideoTrack:
         limits: Limits,
         origin_seconds: float,
         choice: Choice,
-        share: Share = Share(),  # noqa: B008  it is frozen
+        share: Share = Share(),
     ) -> None:
         """Prepare to decode.
 
@@ -66,6 +66,7 @@ class VideoTrack:
         self.damaged = self.packets = 0
         """Packets that could not be decoded or came out visibly broken; packets that were decoded."""
         self._stream, self._wanted, self._choice, self._share = stream, wanted, choice, share
+        self._tick = float(stream.time_base)
         self._rate = float(stream.average_rate or stream.guessed_rate or 25)
         self.keeper = Keeper(
             wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=wanted.mode in (Mode.AUTO, Mode.SHOTS)
@@ -122,8 +123,8 @@ class VideoTrack:
         """Take one packet (an empty one ends the film) and yield what is complete."""
         if packet.size:
             stamp = packet.pts if packet.pts is not None else packet.dts
-            at = self._packet_clock.seconds(None if stamp is None else float(stamp * packet.time_base))
-            length = float(packet.duration * packet.time_base) if packet.duration else 1 / self._rate
+            at = self._packet_clock.seconds(None if stamp is None else stamp * self._tick)
+            length = packet.duration * self._tick if packet.duration else 1 / self._rate
             length = min(length, self._wanted.longest_shot_seconds)
             due = self._grouper.push(Arrival(at, length, packet.size, packet.is_keyframe, packet))
         else:
@@ -131,6 +132,7 @@ class VideoTrack:
         for group, packets in due:
             yield from self._advance(group, packets)
             if self._share.owns(self._piece):
+                group = replace(group, closes=group.closes or self._is_edge(group.stop_seconds))
                 yield from self._work(group, packets, self._planner.plan(group))
 
     def finish(self) -> Iterator[FrameChunk]:
@@ -140,8 +142,8 @@ class VideoTrack:
 
     def _advance(self, group: Group, packets: Sequence[Any]) -> Iterator[FrameChunk]:
         """Begin the next piece of the film if this group does."""
-        starts, key = self._share.starts, float(group.at_seconds[0])
-        if self._piece + 1 >= len(starts) or not group.keyed or key < starts[self._piece + 1] - _SLOPPY_SECONDS:
+        key = float(group.at_seconds[0])
+        if not group.keyed or not self._is_edge(key):
             return
         if self._share.owns(self._piece):
             if self._choice.mode == Mode.EXACT and group.n_leading:  # they need the piece that ends here
@@ -155,6 +157,11 @@ class VideoTrack:
         self._planner = Planner(self._choice.mode, self._wanted)
         self._frame_clock.reach(key)
         self._shown, self._passed = None, []
+
+    def _is_edge(self, key_seconds: float) -> bool:
+        """Tell whether a key frame begins the next piece."""
+        following = self._share.starts[self._piece + 1 : self._piece + 2]
+        return bool(following) and key_seconds >= following[0] - _SLOPPY_SECONDS
 
     def _work(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> Iterator[FrameChunk]:
         """Decode of a group what its plan says."""
@@ -176,6 +183,7 @@ class VideoTrack:
         self._passed = []
         if plan.n_decoded < len(packets):
             yield from self._leave()
+            self.keeper.likely_cut = plan.likely_cut
             self.keeper.reached_seconds = max(self.keeper.reached_seconds, group.stop_seconds)
 
     def _pass_by(self, group: Group, packets: Sequence[Any], *, single: bool) -> None:
@@ -200,7 +208,7 @@ class VideoTrack:
             else:
                 low = middle + 1
         if first is not None:
-            yield from self.keeper.glimpse(*first)
+            self.keeper.glimpse(*first)
 
     def _peek(self, packet: Any) -> Any:
         """Return a key frame, decoded by itself, or None where it is broken."""
@@ -242,7 +250,7 @@ class VideoTrack:
             self.damaged += 1
             return
         stamp = frame.pts if frame.pts is not None else frame.dts
-        at = self._frame_clock.seconds(None if stamp is None else float(stamp * self._stream.time_base))
+        at = self._frame_clock.seconds(None if stamp is None else stamp * self._tick)
         if at < -1e-3 or (self._shown is not None and at <= self._shown):
             return  # before the film's start, or shown already
         self._shown = at = max(at, 0.0)

@@ -42,7 +42,8 @@ def run(request: dict[str, Any], media: int, answers: int) -> None:
     """Decode one file.
 
     Args:
-        request: `media`, `allowed` (demuxers or Pillow's formats), `sampling`, `want`, `limits`, `cpu_seconds`, `worker`, `workers`.
+        request: `media`, `allowed` (demuxers or Pillow's formats), `sampling`, `want`, `limits`, `cpu_seconds`, and which
+            `worker` of how many `workers` this is.
         media: descriptor of the file.
         answers: descriptor that messages go to.
     """
