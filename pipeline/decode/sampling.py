@@ -34,8 +34,10 @@ group's key frame: the frame after a cut cannot be told from the one before it, 
 ASKED = "asked for"
 _PIECE_SECONDS = 60.0
 _REMEMBERED = 16
-_CUT_SHORT = 0.9
-"""A group that is so much shorter than most ended because the encoder saw a cut."""
+_IRREGULAR, _CUT_SHORT = 0.2, 0.9
+"""By how much lengths of groups differ where cuts decide them, and how much shorter than the longest a cut one is."""
+_LEAST_SURPRISE = 1.2
+_FIRST_PACKETS, _FIRST_SHARE = 6, 0.25
 _EPSILON = 1e-4
 
 
@@ -140,6 +142,8 @@ class Planner:
         self._begins_at_cut = False
         self._ends_at_cut = True
         """As far as the group's length tells."""
+        self._is_regular = True
+        """Key frames lie evenly apart, whatever is shown."""
         self._rolling = False
         """The group before this one was decoded to its end."""
 
@@ -158,14 +162,19 @@ class Planner:
         if self._mode != Mode.KEYFRAMES and len(group.sizes) > 1:  # each key frame is compared with the one before it
             seen.append(float(group.at_seconds[0]))
         n = self._n_decoded(group, max(seen, default=float("-inf")))
+        if likely_cut is None and n and (self._is_regular or self._mode != Mode.SHOTS):
+            likely_cut = likeliest_cut(group, n)
         self._rolling = n == len(group.sizes)
         self._kept = max([self._kept, *targets])
         return GroupPlan(n, tuple(targets), self._may_skim(group, targets), likely_cut)
 
     def _note_length(self, group: Group) -> None:
+        """Judge by the group's length whether it ended at a cut: encoders that look for cuts put a key frame there."""
         self._begins_at_cut = self._ends_at_cut
         self._lengths.append(group.stop_seconds - float(group.at_seconds[0]))
-        self._ends_at_cut = self._lengths[-1] < _CUT_SHORT * sorted(self._lengths)[3 * len(self._lengths) // 4]
+        longest = max(self._lengths)
+        self._is_regular = longest - min(self._lengths) <= _IRREGULAR * longest
+        self._ends_at_cut = not self._is_regular and self._lengths[-1] < _CUT_SHORT * longest
 
     def _n_decoded(self, group: Group, until_seconds: float) -> int:
         """Return how many packets to decode so that the frame on display at a time is among them."""
@@ -233,22 +242,40 @@ class Planner:
 
 def spikes_of(group: Group) -> list[float]:
     """Return the times at which a shot may begin, by the packets' sizes; rising."""
-    sizes, at = group.sizes, group.at_seconds
-    seconds = group.stop_seconds - float(at.min())
-    if len(sizes) < 2 or seconds <= _WINDOW_SECONDS:
+    if len(group.sizes) < 2 or group.stop_seconds - float(group.at_seconds.min()) <= _WINDOW_SECONDS:
         return []  # the next key frame comes soon enough to tell
-    window = max(2, round(_WINDOW_SECONDS * len(sizes) / seconds))
-    padded = np.concatenate([np.zeros(window, np.int64), sizes])
-    if group.keyed:
-        padded[window] = 0  # its size says nothing of those after it
-    before = np.lib.stride_tricks.sliding_window_view(padded, window)[: len(sizes)].max(axis=1)
-    spikes = np.zeros(len(sizes), np.bool_)
+    ratios, spikes = _surprise(group), np.zeros(len(group.sizes), np.bool_)
     for ratio, share in _SPIKES:
-        spikes |= (sizes >= ratio * before) & (sizes >= share * sizes[0])
-    spikes[0] = False
-    # Frames between two that are coded ahead of them are predicted from the second: the shot began with them.
-    first_shown = np.minimum.accumulate(at[::-1])[::-1]
-    return sorted(float(first_shown[row]) for row in np.flatnonzero(spikes))
+        spikes |= (ratios >= ratio) & (group.sizes >= share * group.sizes[0])
+    begun = _begun(group)
+    return sorted(float(begun[row]) for row in np.flatnonzero(spikes))
+
+
+def likeliest_cut(group: Group, first: int) -> float | None:
+    """Return when a shot most likely began among the packets from row `first` on, if one did; None: it cannot be told."""
+    if first >= len(group.sizes) or group.stop_seconds - float(group.at_seconds.min()) <= _WINDOW_SECONDS:
+        return None
+    ratios = _surprise(group)[first:]
+    row = int(ratios.argmax())
+    return float(_begun(group)[first + row]) if ratios[row] >= _LEAST_SURPRISE else None
+
+
+def _surprise(group: Group) -> NDArray[np.float64]:
+    """Return how many times larger each packet is than the largest in the second before it; float64 [N]."""
+    sizes, seconds = group.sizes, group.stop_seconds - float(group.at_seconds.min())
+    window = max(_FIRST_PACKETS, round(_WINDOW_SECONDS * len(sizes) / max(seconds, 1e-3)))
+    padded = np.concatenate([np.zeros(window, np.int64), sizes])
+    # The key frame's size says nothing of those after it, but as long as there is little else to compare with.
+    padded[window], padded[:_FIRST_PACKETS] = 0, _FIRST_SHARE * sizes[0]
+    before = np.lib.stride_tricks.sliding_window_view(padded, window)[: len(sizes)].max(axis=1)
+    ratios = sizes / np.maximum(before, 1)
+    ratios[0] = 0.0
+    return np.asarray(ratios)
+
+
+def _begun(group: Group) -> NDArray[np.float64]:
+    """Return when the shot began if a packet begins one: frames between two coded ahead of them belong to the second."""
+    return np.asarray(np.minimum.accumulate(group.at_seconds[::-1])[::-1])
 
 
 def _apart(rising: Sequence[float]) -> list[float]:

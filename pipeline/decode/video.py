@@ -22,7 +22,12 @@ from pipeline.media import FrameChunk, Mode, Sampling
 
 _SLOPPY_SECONDS = 0.1
 """Two sources of a key frame's time, the index and its packet, differ by less."""
+_SHORT_SECONDS = 1.2
+"""A group that is no longer is decoded after all if a shot seems to have begun in it, to find out where."""
 _MOST_PASSED_BYTES = 24_000_000
+_COARSE = 2
+"""Frames so many times larger than what is kept need no smoothing of their blocks: scaling averages what is left of
+them, and a seventh of the time is saved. Errors add up along a group, but shots are looked at, not shown."""
 _REORDERED_FRAMES = 16
 """The most by which frames are coded out of order."""
 
@@ -82,12 +87,14 @@ class VideoTrack:
         self._entered = False
         """The decoder has taken all packets since it was entered, and can take the next."""
         self._shown: float | None = None
-        self._passed: list[tuple[float, Any]] = []
-        """Key frames that were passed by since the last one that was decoded, where every frame is one."""
+        self._passed: list[tuple[float, Sequence[Any]]] = []
+        """Groups, not decoded to their end, since the last frame that was: single frames, or one short group."""
         self._stop = 0.0
         context = stream.codec_context
         context.thread_count = 1  # several files at once use the cores better: 2 threads cost 8% more on two cores
         context.options = {"max_pixels": str(limits.frame_pixels)}
+        if choice.mode == Mode.SHOTS and min(context.width, context.height) >= _COARSE * wanted.size_px:
+            context.options |= {"skip_loop_filter": "all"}
         self._skims = context.name != "libdav1d"
         if not self._skims:  # it hears of `skip_frame` only when it starts, so the rate must be even
             even = stream.average_rate and stream.average_rate == stream.base_rate
@@ -166,43 +173,57 @@ class VideoTrack:
     def _work(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> Iterator[FrameChunk]:
         """Decode of a group what its plan says."""
         self._stop = max(self._stop, group.stop_seconds)
-        single = len(packets) == 1 and group.keyed
         if not plan.n_decoded:
             yield from self._leave()
-            self._pass_by(group, packets, single=single)
-            self.keeper.reached_seconds = max(self.keeper.reached_seconds, group.stop_seconds)
+            self._pass_by(group, packets, plan)
             return
-        if single and self._passed:
-            yield from self._refine(packets[0])
-        skipped = 0 if self._entered else group.n_leading  # they would need what was not decoded
-        self.keeper.aim(plan.targets)
-        for row in range(plan.n_decoded):
-            if not 0 < row <= skipped:
-                yield from self._decode(packets[row], may_skim=bool(plan.may_skim[row]))
-        self._entered = True
+        key = None
+        if group.keyed and not self._entered and self._passed:
+            key = self._peek(packets[0])
+            if key is not None and self.keeper.sees_change(key):
+                yield from self._look_back()
         self._passed = []
-        if plan.n_decoded < len(packets):
+        self.keeper.aim(plan.targets)
+        if key is not None and plan.n_decoded == 1:
+            yield from self._show(key)
+        else:
+            skipped = 0 if self._entered else group.n_leading  # they would need what was not decoded
+            for row in range(plan.n_decoded):
+                if not 0 < row <= skipped:
+                    yield from self._decode(packets[row], may_skim=bool(plan.may_skim[row]))
+            self._entered = True
+        if plan.n_decoded < len(packets) or key is not None:
             yield from self._leave()
-            self.keeper.likely_cut = plan.likely_cut
-            self.keeper.reached_seconds = max(self.keeper.reached_seconds, group.stop_seconds)
+            self._pass_by(group, packets, plan)
 
-    def _pass_by(self, group: Group, packets: Sequence[Any], *, single: bool) -> None:
-        if not single or sum(packet.size for _, packet in self._passed) > _MOST_PASSED_BYTES:
+    def _pass_by(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> None:
+        """Note what is not decoded of a group, should it turn out that a shot began there."""
+        self.keeper.reached_seconds = max(self.keeper.reached_seconds, group.stop_seconds)
+        self.keeper.likely_cut = plan.likely_cut
+        single, n = len(packets) == 1 and group.keyed, plan.n_decoded
+        if not single:
             self._passed = []
-        if single:
-            self._passed.append((float(group.at_seconds[0]), packets[0]))
+        is_short = group.keyed and group.stop_seconds - group.at_seconds[0] <= _SHORT_SECONDS
+        if (single and not n) or (is_short and 0 < n < len(packets)):
+            held = sum(packet.size for _, packets in self._passed for packet in packets)
+            if held > _MOST_PASSED_BYTES:
+                self._passed = []
+            self._passed.append((float(group.at_seconds[0]), packets))
 
-    def _refine(self, packet: Any) -> Iterator[FrameChunk]:
-        """Where every frame is a key frame, find the cut between the last one decoded and this one by bisection."""
+    def _look_back(self) -> Iterator[FrameChunk]:
+        """Find the cut between the last frame that was seen and a key frame that differs, in what was passed by."""
         passed, self._passed = self._passed, []
-        yield from self._leave()
-        frame = self._peek(packet)
-        if frame is None or not self.keeper.sees_change(frame):
+        if len(passed[0][1]) > 1:
+            self._frame_clock.reach(passed[0][0])
+            for packet in passed[0][1]:
+                yield from self._decode(packet, may_skim=False)
+            self._entered = True
+            yield from self._leave()
             return
-        low, high, first = 0, len(passed), None
+        low, high, first = 0, len(passed), None  # every frame is a key frame: by bisection
         while low < high:
             middle = (low + high) // 2
-            seen = self._peek(passed[middle][1])
+            seen = self._peek(passed[middle][1][0])
             if seen is not None and self.keeper.sees_change(seen):
                 high, first = middle, (passed[middle][0], seen)
             else:
