@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import av
 from av.stream import Discard, Disposition
 
-from pipeline.decode import allowlist
+from pipeline.decode import allowlist, timecode, tracks
 from pipeline.decode.limits import Limits
-from pipeline.decode.sound import SoundTrack
+from pipeline.decode.sound import SoundStream, SoundTrack
 from pipeline.decode.subtitles import TextTrack
 from pipeline.decode.video import VideoTrack
 from pipeline.decode.wire import Beat
@@ -23,6 +24,8 @@ _SHORT_SECONDS = 1.0
 """A stream that ends this much, or a fiftieth of its length, before its container says is truncated."""
 _STATES_LENGTH = {"mov", "matroska", "avi", "wav", "flac", "asf", "flv", "mxf", "aiff", "caf", "ivf"}
 """Containers whose header says how long they are; for others FFmpeg guesses from the rate of bits, and errs."""
+_HEAD_BYTES = 2**18
+"""Where the first group of pictures of MPEG-2 is looked for, and with it the time code."""
 _DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version", "compatible_brands", "duration"} | {
     "software", "alpha_mode"}  # fmt: skip
 """Tags that say how a file was written, not what is in it."""
@@ -44,7 +47,7 @@ def decode_film(
         MediaError: `unreadable`, `no_streams`, `too_many_streams:N`, `too_large:WxH` or `unsupported_codec:NAME`.
     """
     with _opened(fd, demuxers) as container:
-        film = _Film(container, wanted, want, limits)
+        film = _Film(container, wanted, want, limits, fd)
         yield from film.run()
 
 
@@ -62,15 +65,16 @@ def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
 class _Film:
     """An open container, the tracks of it that are decoded, and what went wrong on the way."""
 
-    def __init__(self, container: Any, wanted: Sampling, want: frozenset[Modality], limits: Limits) -> None:
-        self._container = container
+    def __init__(self, container: Any, wanted: Sampling, want: frozenset[Modality], limits: Limits, fd: int) -> None:
+        self._container, self._fd = container, fd
         self._missing = ""
         """The first stream that was left out although somebody asked for it."""
         streams = container.streams
         if len(streams) > limits.streams:
             raise MediaError(f"too_many_streams:{len(streams)}", f"at most {limits.streams} are looked at")
         self._video = self._first(streams.video, allowlist.VIDEO)
-        self._sound = self._first(streams.audio, allowlist.SOUND)
+        self._sounds = self._heard(streams.audio)
+        self._sound = streams.audio[self._sounds[0].numbers[0]] if self._sounds else None
         if self._video is None and self._sound is None:
             raise MediaError(self._missing or "no_streams", "it holds no pictures and no sound that can be decoded")
         if self._video is not None:
@@ -79,7 +83,7 @@ class _Film:
                 raise MediaError(f"too_large:{context.width}x{context.height}")
         self._broken = ""
         """Why the container could not be read to its end."""
-        self.tracks: dict[int, VideoTrack | SoundTrack | TextTrack] = {}
+        self.tracks: dict[int, VideoTrack | SoundStream | TextTrack] = {}
         self.pictures: VideoTrack | None = None
         self._follow(wanted, want, limits)
 
@@ -103,8 +107,11 @@ class _Film:
         if self._video is not None and Modality.VISUAL in want:
             self.pictures = VideoTrack(self._video, wanted, limits, origin)
             self.tracks[self._video.index] = self.pictures
-        if self._sound is not None and want & {Modality.AUDIO, Modality.SPEECH}:
-            self.tracks[self._sound.index] = SoundTrack(self._sound, wanted, origin)
+        for place, sound in enumerate(self._sounds if want & {Modality.AUDIO, Modality.SPEECH} else ()):
+            mixed = SoundTrack(sound.name, wanted, main=place == 0)
+            for number in sound.numbers:
+                stream = self._container.streams.audio[number]
+                self.tracks[stream.index] = mixed.add(stream, origin)
         if want & {Modality.SPEECH, Modality.TEXT}:
             for number, stream in enumerate(self._container.streams.subtitles):
                 if (name := _codec(stream)) in allowlist.TEXT:
@@ -142,6 +149,19 @@ class _Film:
 
     def _first(self, streams: Any, allowed: frozenset[str]) -> Any:
         """Return the stream to decode: the first default one whose codec is allowed; cover pictures are none."""
+        usable = self._usable(streams, allowed)
+        return next((s for s in usable if s.disposition & Disposition.default), usable[0] if usable else None)
+
+    def _heard(self, streams: Any) -> list[tracks.Track]:
+        """Return the tracks of sound to decode, the main one first."""
+        usable = {id(stream) for stream in self._usable(streams, allowlist.SOUND)}
+        sources = [_source(number, stream) for number, stream in enumerate(streams) if id(stream) in usable]
+        chosen, n_left_out = tracks.choose(sources)
+        if n_left_out:
+            self._missing = self._missing or f"streams_left_out:{n_left_out}"
+        return chosen
+
+    def _usable(self, streams: Any, allowed: frozenset[str]) -> list[Any]:
         usable = []
         for stream in streams:
             if stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
@@ -150,7 +170,7 @@ class _Film:
                 usable.append(stream)
             else:
                 self._missing = self._missing or f"unsupported_codec:{name or 'unknown'}"
-        return next((s for s in usable if s.disposition & Disposition.default), usable[0] if usable else None)
+        return usable
 
     def _origin(self) -> float:
         """Return the time stamp in seconds that is the asset's time zero: where the file starts.
@@ -186,32 +206,52 @@ class _Film:
             video_codec=video.codec_context.codec.canonical_name if video is not None else "",
             audio_codec=sound.codec_context.codec.canonical_name if sound is not None else "",
             metadata=metadata,
+            timecode=self._timecode(),
+            audio_tracks=len(self._sounds),
         )
 
-    def _ending(self) -> Ending:
-        tracks = [track for track in self.tracks.values() if not isinstance(track, TextTrack)]
-        reached = max((track.reached_seconds for track in tracks), default=0.0)
-        frames = self.pictures.frames if self.pictures is not None else 0
-        return Ending(self._damage(tracks, reached), reached, frames)
+    def _timecode(self) -> str:
+        """Return the time code of the first frame, from the container's tags or from MPEG-2 pictures."""
+        if self._video is None:
+            return ""
+        sources = [self._video.metadata, self._container.metadata, *(s.metadata for s in self._container.streams)]
+        for key, text in (tag for source in sources for tag in source.items()):
+            if key.lower() == "timecode" and (code := timecode.normal(text)):
+                return code
+        if self._video.codec_context.codec.canonical_name != "mpeg2video":
+            return ""
+        match self._container.format.name:
+            case "mpegts":
+                return timecode.of_gop(timecode.payload(os.pread(self._fd, _HEAD_BYTES, 0), self._video.id))
+            case "mpeg" | "mpegvideo":
+                return timecode.of_gop(os.pread(self._fd, _HEAD_BYTES, 0))
+            case _:
+                return ""
 
-    def _falls_short(self, tracks: list[VideoTrack | SoundTrack], reached: float) -> bool:
+    def _ending(self) -> Ending:
+        decoded = [track for track in self.tracks.values() if not isinstance(track, TextTrack)]
+        reached = max((track.reached_seconds for track in decoded), default=0.0)
+        frames = self.pictures.frames if self.pictures is not None else 0
+        return Ending(self._damage(decoded, reached), reached, frames)
+
+    def _falls_short(self, decoded: list[VideoTrack | SoundStream], reached: float) -> bool:
         """Tell whether a stream, or where all were decoded the whole, ended well before the container says."""
         claims: list[tuple[float, float]] = []
         for stream, track in ((self._container.streams[index], track) for index, track in self.tracks.items()):
             if stream.duration and not isinstance(track, TextTrack):
                 claims.append((track.reached_seconds, float(stream.duration * stream.time_base)))
-        if len(tracks) == (self._video is not None) + (self._sound is not None):
+        if len(decoded) == (self._video is not None) + sum(len(sound.numbers) for sound in self._sounds):
             claims.append((reached, (self._container.duration or 0) / av.time_base))
         return any(came < claimed - max(_SHORT_SECONDS, claimed / 50) for came, claimed in claims)
 
-    def _damage(self, tracks: list[VideoTrack | SoundTrack], reached: float) -> str | None:
+    def _damage(self, decoded: list[VideoTrack | SoundStream], reached: float) -> str | None:
         """Compare what came out with what the container promised; return what is wrong, or None."""
-        if not tracks:
+        if not decoded:
             return self._missing or None
-        damaged = sum(track.damaged for track in tracks)
+        damaged = sum(track.damaged for track in decoded)
         if damaged and not _memory_is_left():
             return "memory"
-        if self._container.format.name.split(",")[0] in _STATES_LENGTH and self._falls_short(tracks, reached):
+        if self._container.format.name.split(",")[0] in _STATES_LENGTH and self._falls_short(decoded, reached):
             return f"truncated_at:{reached:.1f}"
         if self._broken:
             return f"truncated_at:{reached:.1f}"
@@ -226,6 +266,17 @@ def _memory_is_left() -> bool:
         return bool(bytearray(2**25))
     except MemoryError:
         return False
+
+
+def _source(number: int, stream: Any) -> tracks.Source:
+    flags = [str(disposition.name) for disposition in Disposition if stream.disposition & disposition]
+    return tracks.Source(
+        number,
+        stream.codec_context.channels,
+        stream.language or "",
+        tracks.purpose_of(flags, " ".join(stream.metadata.get(key, "") for key in ("title", "name", "handler_name"))),
+        bool(stream.disposition & Disposition.default),
+    )
 
 
 def _codec(stream: Any) -> str:
