@@ -40,7 +40,7 @@ def names(rate: int, *, drop: bool):
 )  # fmt: skip
 def test_every_frame_of_two_hours_has_its_name(rate, count, drop):
     for number, code in enumerate(names(count, drop=drop)):
-        if number % 997 == 0 or code.seconds == 0 and code.frames < 6:
+        if number % 997 == 0 or (code.seconds == 0 and code.frames < 6):
             assert frame_number(code, rate) == number
             assert of_frame(number, rate, drop=drop) == code
             assert parse(str(code)) == code
