@@ -8,31 +8,39 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
-from av.stream import Discard, Disposition
+from av.stream import Discard
 
-from pipeline.decode import allowlist, timecode, tracks
+from pipeline.decode import allowlist
 from pipeline.decode.limits import Limits
+from pipeline.decode.outline import Survey, survey
 from pipeline.decode.sound import SoundStream, SoundTrack
+from pipeline.decode.streams import Choice, codec_name, start_timecode
 from pipeline.decode.subtitles import TextTrack
-from pipeline.decode.video import VideoTrack
+from pipeline.decode.video import Share, VideoTrack
 from pipeline.decode.wire import Beat
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
 
 _BEAT_SECONDS = 0.5
+_SLOPPY_SECONDS = 0.1
+"""An index and a packet state a key frame's time within this."""
 _SHORT_SECONDS = 1.0
 """A stream that ends this much, or a fiftieth of its length, before its container says is truncated."""
 _STATES_LENGTH = {"mov", "matroska", "avi", "wav", "flac", "asf", "flv", "mxf", "aiff", "caf", "ivf"}
 """Containers whose header says how long they are; for others FFmpeg guesses from the rate of bits, and errs."""
-_HEAD_BYTES = 2**18
-"""Where the first group of pictures of MPEG-2 is looked for, and with it the time code."""
 _DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version", "compatible_brands", "duration"} | {
     "software", "alpha_mode"}  # fmt: skip
 """Tags that say how a file was written, not what is in it."""
 
 
 def decode_film(
-    fd: int, demuxers: tuple[str, ...], wanted: Sampling, want: frozenset[Modality], limits: Limits
+    fd: int,
+    demuxers: tuple[str, ...],
+    wanted: Sampling,
+    want: frozenset[Modality],
+    limits: Limits,
+    worker: int = 0,
+    workers: int = 1,
 ) -> Iterator[Decoded | Beat]:
     """Yield a film's or sound file's facts, then its frames, sound and text in the order of decoding, then its ending.
 
@@ -42,13 +50,23 @@ def decode_film(
         wanted: what is kept.
         want: visual for frames, audio or speech for sound, speech or text for subtitles; the rest is not decoded.
         limits: streams and frame size.
+        worker: which of those that share the film's pictures this is, counted from 0.
+        workers: how many share them.
 
     Raises:
         MediaError: `unreadable`, `no_streams`, `too_many_streams:N`, `too_large:WxH` or `unsupported_codec:NAME`.
     """
+    surveyed = None
     with _opened(fd, demuxers) as container:
-        film = _Film(container, wanted, want, limits, fd)
-        yield from film.run()
+        film = _Film(container, limits, fd)
+        if Modality.VISUAL in want:
+            surveyed = film.survey(wanted)
+        if surveyed is None or not surveyed.moved:
+            yield from film.run(wanted, want, surveyed, worker, workers)
+            return
+    os.lseek(fd, 0, os.SEEK_SET)
+    with _opened(fd, demuxers) as container:
+        yield from _Film(container, limits, fd).run(wanted, want, surveyed, worker, workers)
 
 
 def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
@@ -65,16 +83,12 @@ def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
 class _Film:
     """An open container, the tracks of it that are decoded, and what went wrong on the way."""
 
-    def __init__(self, container: Any, wanted: Sampling, want: frozenset[Modality], limits: Limits, fd: int) -> None:
-        self._container, self._fd = container, fd
-        self._missing = ""
-        """The first stream that was left out although somebody asked for it."""
-        streams = container.streams
-        if len(streams) > limits.streams:
-            raise MediaError(f"too_many_streams:{len(streams)}", f"at most {limits.streams} are looked at")
-        self._video = self._first(streams.video, allowlist.VIDEO)
-        self._sounds = self._heard(streams.audio)
-        self._sound = streams.audio[self._sounds[0].numbers[0]] if self._sounds else None
+    def __init__(self, container: Any, limits: Limits, fd: int) -> None:
+        self._container, self._limits, self._fd = container, limits, fd
+        if len(container.streams) > limits.streams:
+            raise MediaError(f"too_many_streams:{len(container.streams)}", f"at most {limits.streams} are looked at")
+        self._choice = Choice(container)
+        self._video, self._sound, self._missing = self._choice.video, self._choice.sound, self._choice.missing
         if self._video is None and self._sound is None:
             raise MediaError(self._missing or "no_streams", "it holds no pictures and no sound that can be decoded")
         if self._video is not None:
@@ -85,14 +99,23 @@ class _Film:
         """Why the container could not be read to its end."""
         self.tracks: dict[int, VideoTrack | SoundStream | TextTrack] = {}
         self.pictures: VideoTrack | None = None
-        self._follow(wanted, want, limits)
 
-    def run(self) -> Iterator[Decoded | Beat]:
+    def survey(self, wanted: Sampling) -> Survey | None:
+        """Look at the film and decide how to decode its pictures, if it has any."""
+        return None if self._video is None else survey(self._container, self._video, self._origin(), wanted)
+
+    def run(
+        self, wanted: Sampling, want: frozenset[Modality], surveyed: Survey | None, worker: int, workers: int
+    ) -> Iterator[Decoded | Beat]:
         """Yield facts, contents and ending."""
+        self._follow(wanted, want)
+        if surveyed is not None:
+            self._watch(wanted, surveyed, Share(surveyed.starts, worker, workers))
+        self._discard_others()
         contents = self._contents()
         first: Decoded | Beat | None = None
         for first in contents:
-            if not isinstance(first, Beat) or (self.pictures is not None and self.pictures.width):
+            if not isinstance(first, Beat) or (self.pictures is not None and self.pictures.keeper.width):
                 break
             first = None
         yield self._facts()  # after the first frame, since only frames know how they are turned
@@ -101,30 +124,34 @@ class _Film:
         yield from contents
         yield self._ending()
 
-    def _follow(self, wanted: Sampling, want: frozenset[Modality], limits: Limits) -> None:
-        """Make a track of each stream that is wanted; the others are not even read."""
+    def _watch(self, wanted: Sampling, surveyed: Survey, share: Share) -> None:
+        """Make a track of the pictures."""
+        self.pictures = VideoTrack(self._video, wanted, self._limits, self._origin(), surveyed.choice, share)
+        self.tracks[self._video.index] = self.pictures
+
+    def _discard_others(self) -> None:
+        """Have the container pass over the streams that nobody asked for."""
+        for stream in self._container.streams:
+            stream.discard = Discard.default if stream.index in self.tracks else Discard.all
+
+    def _follow(self, wanted: Sampling, want: frozenset[Modality]) -> None:
+        """Make a track of each stream of sound or text that is wanted."""
         origin = self._origin()
-        if self._video is not None and Modality.VISUAL in want:
-            self.pictures = VideoTrack(self._video, wanted, limits, origin)
-            self.tracks[self._video.index] = self.pictures
-        for place, sound in enumerate(self._sounds if want & {Modality.AUDIO, Modality.SPEECH} else ()):
+        for place, sound in enumerate(self._choice.sounds if want & {Modality.AUDIO, Modality.SPEECH} else ()):
             mixed = SoundTrack(sound.name, wanted, main=place == 0)
-            for number in sound.numbers:
-                stream = self._container.streams.audio[number]
+            for stream in self._choice.heard(sound):
                 self.tracks[stream.index] = mixed.add(stream, origin)
         if want & {Modality.SPEECH, Modality.TEXT}:
             for number, stream in enumerate(self._container.streams.subtitles):
-                if (name := _codec(stream)) in allowlist.TEXT:
+                if (name := codec_name(stream)) in allowlist.TEXT:
                     self.tracks[stream.index] = TextTrack(name, number, stream.language or "", origin)
-        for stream in self._container.streams:
-            stream.discard = Discard.default if stream.index in self.tracks else Discard.all
 
     def _contents(self) -> Iterator[Decoded | Beat]:
         if not self.tracks:
             return
         beaten = time.monotonic() - _BEAT_SECONDS
         try:
-            for packet in self._container.demux([self._container.streams[index] for index in self.tracks]):
+            for packet in self._packets():
                 track = self.tracks[packet.stream.index]
                 if isinstance(track, TextTrack):
                     track.push(packet)
@@ -147,30 +174,22 @@ class _Film:
             elif (text := track.finish()) is not None:
                 yield text
 
-    def _first(self, streams: Any, allowed: frozenset[str]) -> Any:
-        """Return the stream to decode: the first default one whose codec is allowed; cover pictures are none."""
-        usable = self._usable(streams, allowed)
-        return next((s for s in usable if s.disposition & Disposition.default), usable[0] if usable else None)
-
-    def _heard(self, streams: Any) -> list[tracks.Track]:
-        """Return the tracks of sound to decode, the main one first."""
-        usable = {id(stream) for stream in self._usable(streams, allowlist.SOUND)}
-        sources = [_source(number, stream) for number, stream in enumerate(streams) if id(stream) in usable]
-        chosen, n_left_out = tracks.choose(sources)
-        if n_left_out:
-            self._missing = self._missing or f"streams_left_out:{n_left_out}"
-        return chosen
-
-    def _usable(self, streams: Any, allowed: frozenset[str]) -> list[Any]:
-        usable = []
-        for stream in streams:
-            if stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
-                continue
-            if (name := _codec(stream)) in allowed:
-                usable.append(stream)
+    def _packets(self) -> Iterator[Any]:
+        """Yield the packets of all tracks; pass over the pieces of the film that are others' work."""
+        streams = [self._container.streams[index] for index in self.tracks]
+        alone = self.pictures if len(streams) == 1 else None
+        while True:
+            for packet in self._container.demux(streams):
+                yield packet
+                if alone is not None and (at := alone.next_own_seconds) is not None:
+                    break
             else:
-                self._missing = self._missing or f"unsupported_codec:{name or 'unknown'}"
-        return usable
+                return
+            if at == float("inf"):
+                return
+            stream = streams[0]
+            self._container.seek(round((at + _SLOPPY_SECONDS + self._origin()) / stream.time_base), stream=stream)
+            alone.sought(at)
 
     def _origin(self) -> float:
         """Return the time stamp in seconds that is the asset's time zero: where the file starts.
@@ -187,8 +206,8 @@ class _Film:
     def _facts(self) -> Facts:
         video, sound, container = self._video, self._sound, self._container
         width, height = (video.codec_context.width, video.codec_context.height) if video is not None else (0, 0)
-        if self.pictures is not None and self.pictures.width:
-            width, height = self.pictures.width, self.pictures.height
+        if self.pictures is not None and self.pictures.keeper.width:
+            width, height = self.pictures.keeper.width, self.pictures.keeper.height
         metadata: dict[str, str] = {}
         for source in (sound, video, container):  # the later ones overwrite
             for key, text in (source.metadata if source is not None else {}).items():
@@ -206,32 +225,14 @@ class _Film:
             video_codec=video.codec_context.codec.canonical_name if video is not None else "",
             audio_codec=sound.codec_context.codec.canonical_name if sound is not None else "",
             metadata=metadata,
-            timecode=self._timecode(),
-            audio_tracks=len(self._sounds),
+            timecode="" if video is None else start_timecode(container, video, self._fd),
+            audio_tracks=len(self._choice.sounds),
         )
-
-    def _timecode(self) -> str:
-        """Return the time code of the first frame, from the container's tags or from MPEG-2 pictures."""
-        if self._video is None:
-            return ""
-        sources = [self._video.metadata, self._container.metadata, *(s.metadata for s in self._container.streams)]
-        for key, text in (tag for source in sources for tag in source.items()):
-            if key.lower() == "timecode" and (code := timecode.normal(text)):
-                return code
-        if self._video.codec_context.codec.canonical_name != "mpeg2video":
-            return ""
-        match self._container.format.name:
-            case "mpegts":
-                return timecode.of_gop(timecode.payload(os.pread(self._fd, _HEAD_BYTES, 0), self._video.id))
-            case "mpeg" | "mpegvideo":
-                return timecode.of_gop(os.pread(self._fd, _HEAD_BYTES, 0))
-            case _:
-                return ""
 
     def _ending(self) -> Ending:
         decoded = [track for track in self.tracks.values() if not isinstance(track, TextTrack)]
         reached = max((track.reached_seconds for track in decoded), default=0.0)
-        frames = self.pictures.frames if self.pictures is not None else 0
+        frames = self.pictures.keeper.frames if self.pictures is not None else 0
         return Ending(self._damage(decoded, reached), reached, frames)
 
     def _falls_short(self, decoded: list[VideoTrack | SoundStream], reached: float) -> bool:
@@ -240,7 +241,7 @@ class _Film:
         for stream, track in ((self._container.streams[index], track) for index, track in self.tracks.items()):
             if stream.duration and not isinstance(track, TextTrack):
                 claims.append((track.reached_seconds, float(stream.duration * stream.time_base)))
-        if len(decoded) == (self._video is not None) + sum(len(sound.numbers) for sound in self._sounds):
+        if len(decoded) == self._choice.n_streams:
             claims.append((reached, (self._container.duration or 0) / av.time_base))
         return any(came < claimed - max(_SHORT_SECONDS, claimed / 50) for came, claimed in claims)
 
@@ -266,19 +267,3 @@ def _memory_is_left() -> bool:
         return bool(bytearray(2**25))
     except MemoryError:
         return False
-
-
-def _source(number: int, stream: Any) -> tracks.Source:
-    flags = [str(disposition.name) for disposition in Disposition if stream.disposition & disposition]
-    return tracks.Source(
-        number,
-        stream.codec_context.channels,
-        stream.language or "",
-        tracks.purpose_of(flags, " ".join(stream.metadata.get(key, "") for key in ("title", "name", "handler_name"))),
-        bool(stream.disposition & Disposition.default),
-    )
-
-
-def _codec(stream: Any) -> str:
-    """Return the name of the decoder that would run, or empty where there is none."""
-    return stream.codec_context.name if stream.codec_context is not None else ""
