@@ -111,9 +111,9 @@ class Voice:
 
     def _time(self, frame: av.AudioFrame) -> float | None:
         """Return the frame's time in seconds since the asset's start, or None to leave the frame out."""
-        if frame.pts is None or frame.time_base is None:
+        if frame.time is None:
             return self._expected
-        at = float(frame.pts * frame.time_base) - self._origin
+        at = frame.time - self._origin
         step = at - self._expected
         if abs(step) > _LEAP_SECONDS or (self.frames and step < -1):
             self._origin += step  # a clock that leaps is broken: go on where the sound was

@@ -56,23 +56,25 @@ class SoundTrack:
             if whole.stop <= earliest:
                 continue
             block = whole.after(earliest)
-            stop = max(s.stop for s in self._streams)
             if any(s.held for s in self._streams):
-                if block.first - stop > self._longest_silence:
+                if block.first > self._first + self._longest_silence and self._is_far(block):
                     yield from self._empty()
-                else:
-                    self._first = min(self._first, block.first)
-            if not any(s.held for s in self._streams):
+                    self._first = block.first
+                self._first = min(self._first, block.first)
+            else:
                 self._first = block.first
             stream.held.append(block)
             stream.stop = block.stop
-            yield from self._cut()
+        yield from self._cut()
 
     def close(self) -> Iterator[SoundChunk]:
         """Yield what is complete now that a stream has ended, which is all once every stream has."""
         yield from self._cut()
         if all(s.ended for s in self._streams):
             yield from self._empty()
+
+    def _is_far(self, block: Block) -> bool:
+        return block.first - max(s.stop for s in self._streams) > self._longest_silence
 
     def _cut(self) -> Iterator[SoundChunk]:
         """Yield full stretches. A stream that lags behind is waited for, but not longer than another stretch."""

@@ -76,7 +76,7 @@ def test_every_track_has_moments_of_its_own(film, make_archive):
     assert Tables(archive.tables).assets()[0].facts.audio_tracks == 3
     build(archive)
     (hit, *_) = index.open(archive.root).search("beep goes the machine", modality="speech")
-    assert hit.why == 'says "beep goes the machine" (sound track a:1)'
+    assert hit.why in {f'says "beep goes the machine" (sound track a:{n})' for n in (1, 2)}, "both say the same"
 
 
 def test_a_transcript_speaks_for_the_main_track_alone(film, make_archive):
