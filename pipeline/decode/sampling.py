@@ -103,9 +103,7 @@ def choose(outline: Outline, sampling: Sampling) -> Choice:
     if sampling.mode != Mode.AUTO:
         if n_keys > 1 or sampling.mode == Mode.EXACT or outline.n_packets < 2:
             return Choice(Mode(sampling.mode), ASKED)
-        return Choice(
-            Mode(sampling.mode), f"{ASKED}, but there is one key frame only: all is decoded up to the last frame kept"
-        )
+        return Choice(Mode(sampling.mode), f"{ASKED}, but there is one key frame only: all is decoded up to the last frame kept")
     if 0 < outline.duration_seconds <= SHORT_SECONDS:
         return Choice(Mode.EXACT, f"the film is short: {outline.duration_seconds:.1f} s")
     if n_keys == outline.n_packets:

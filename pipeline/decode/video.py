@@ -67,7 +67,9 @@ class VideoTrack:
         """Packets that could not be decoded or came out visibly broken; packets that were decoded."""
         self._stream, self._wanted, self._choice, self._share = stream, wanted, choice, share
         self._rate = float(stream.average_rate or stream.guessed_rate or 25)
-        self.keeper = Keeper(wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=choice.mode == Mode.SHOTS)
+        self.keeper = Keeper(
+            wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=choice.mode == Mode.SHOTS
+        )
         slack = max(1.0, _REORDERED_FRAMES / self._rate)
         self._packet_clock = Clock(origin_seconds, 1 / self._rate, slack)
         self._frame_clock = Clock(origin_seconds, 1 / self._rate)
@@ -236,3 +238,5 @@ class VideoTrack:
             return  # before the film's start, or shown already
         self._shown = at = max(at, 0.0)
         yield from self.keeper.show(at, frame)
+
+
