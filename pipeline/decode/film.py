@@ -237,6 +237,8 @@ class _Film:
 
     def _falls_short(self, decoded: list[VideoTrack | SoundStream], reached: float) -> bool:
         """Tell whether a stream, or where all were decoded the whole, ended well before the container says."""
+        if self.pictures is not None and not self.pictures.owns_the_end:
+            return False  # whoever decodes the last piece will tell
         claims: list[tuple[float, float]] = []
         for stream, track in ((self._container.streams[index], track) for index, track in self.tracks.items()):
             if stream.duration and not isinstance(track, TextTrack):

@@ -7,6 +7,7 @@ says how far to go. What is not decoded is what makes sampling fast.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -31,7 +32,9 @@ _SPIKES = ((2.0, 0.3), (4.0, 0.1))
 group's key frame: the frame after a cut cannot be told from the one before it, so that it is coded almost anew."""
 ASKED = "asked for"
 _PIECE_SECONDS = 60.0
+_REMEMBERED = 16
 _CUT_SHORT = 0.9
+"""A group that is so much shorter than most ended because the encoder saw a cut."""
 _SOON_SECONDS = 0.25
 """Frames of one film that are closer than this show the same."""
 _EPSILON = 1e-4
@@ -129,10 +132,10 @@ class Planner:
         self._spacing = max(sampling.interval_seconds, sampling.longest_shot_seconds / sampling.frames_per_shot)
         self._kept = float("-inf")
         """The last target."""
-        self._usual = 0.0
-        """Length of the longest group so far."""
+        self._lengths: deque[float] = deque(maxlen=_REMEMBERED)
+        """Of the last groups."""
         self._cut_short = True
-        """The group before this one was shorter, which says that the encoder saw a cut."""
+        """The group before this one was."""
         self._rolling = False
         """The group before this one was decoded to its end."""
 
@@ -140,10 +143,10 @@ class Planner:
         """Return what to do with the next group."""
         spikes = spikes_of(group) if self._mode == Mode.SHOTS else np.empty(0, np.int64)
         targets = sorted({*self._targets(group, spikes)})
-        seen = targets[-1] if targets else float("-inf")
-        if self._mode == Mode.SHOTS:  # every key frame is compared with the one before it
-            seen = max([seen, float(group.at_seconds[0]), *(group.at_seconds[spikes] + SETTLED_SECONDS)])
-        n = self._n_decoded(group, seen)
+        seen = [*targets, *(group.at_seconds[spikes] + SETTLED_SECONDS)]
+        if self._mode != Mode.KEYFRAMES and len(group.sizes) > 1:  # each key frame is compared with the one before it
+            seen.append(group.at_seconds[0])
+        n = self._n_decoded(group, max(seen, default=float("-inf")))
         self._rolling = n == len(group.sizes)
         self._kept = max([self._kept, *targets])
         return GroupPlan(n, tuple(targets), self._may_skim(group, targets, spikes))
@@ -192,8 +195,8 @@ class Planner:
         if group.keyed and key - kept >= (_SOON_SECONDS if self._cut_short else self._spacing) - _EPSILON:
             yield (kept := key)
         length = group.stop_seconds - key
-        self._cut_short = length < _CUT_SHORT * self._usual
-        self._usual = max(self._usual, length)
+        self._lengths.append(length)
+        self._cut_short = length < _CUT_SHORT * sorted(self._lengths)[3 * len(self._lengths) // 4]
         for spike in np.sort(group.at_seconds[spikes]).tolist():
             at = min(spike + SETTLED_SECONDS, group.stop_seconds - _SOON_SECONDS)
             if at > spike and at - kept >= _SOON_SECONDS:

@@ -68,7 +68,7 @@ class VideoTrack:
         self._stream, self._wanted, self._choice, self._share = stream, wanted, choice, share
         self._rate = float(stream.average_rate or stream.guessed_rate or 25)
         self.keeper = Keeper(
-            wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=choice.mode == Mode.SHOTS
+            wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=wanted.mode in (Mode.AUTO, Mode.SHOTS)
         )
         slack = max(1.0, _REORDERED_FRAMES / self._rate)
         self._packet_clock = Clock(origin_seconds, 1 / self._rate, slack)
@@ -76,6 +76,8 @@ class VideoTrack:
         self._grouper: Grouper[Any] = Grouper()
         self._planner = Planner(choice.mode, wanted)
         self._piece = 0
+        self._is_sought = False
+        """What is read now comes just before a piece of this worker's."""
         self._entered = False
         """The decoder has taken all packets since it was entered, and can take the next."""
         self._shown: float | None = None
@@ -97,11 +99,16 @@ class VideoTrack:
         return self.keeper.reached_seconds
 
     @property
+    def owns_the_end(self) -> bool:
+        """Tell whether the film's last piece is this worker's, so that it should reach the end."""
+        return self._share.owns(max(0, len(self._share.starts) - 1))
+
+    @property
     def next_own_seconds(self) -> float | None:
-        """Return where this worker's next piece begins, if the one that is read now is another's; infinity: none is."""
-        starts = self._share.starts
-        if len(starts) < 2 or self._share.owns(self._piece):
+        """Return where to seek: this worker's next piece, if the one that is read now is another's; infinity: none."""
+        if self._is_sought or self._share.owns(self._piece):
             return None
+        starts = self._share.starts
         following = range(self._piece + 1, len(starts))
         return next((starts[p] for p in following if self._share.owns(p)), float("inf"))
 
@@ -109,6 +116,7 @@ class VideoTrack:
         """Note that what comes next was sought: the key frame at this time or before it."""
         self._grouper, self._piece = Grouper(), bisect_right(self._share.starts, at_seconds + 1e-6) - 2
         self._packet_clock.reach(at_seconds)
+        self._is_sought = True
 
     def push(self, packet: av.Packet[Any]) -> Iterator[FrameChunk]:
         """Take one packet (an empty one ends the film) and yield what is complete."""
@@ -143,6 +151,7 @@ class VideoTrack:
             yield from self._leave()
             yield from self.keeper.finish(key)
         self._piece += 1
+        self._is_sought = False
         self._planner = Planner(self._choice.mode, self._wanted)
         self._frame_clock.reach(key)
         self._shown, self._passed = None, []
