@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ LEAST_SHARED = 0.5
 SPEAKS_FOR_IT = 0.0
 """A candidate below it did no better than an unrelated question's best, and is no evidence."""
 QUOTED = 120
+_OTHER_TRACK = re.compile(r"(?:speech|translation:[^:]+):(a:\d+)$")
 N_LABELS = 3
 
 
@@ -113,6 +115,13 @@ def _labels(moment: Mapping[str, Any]) -> tuple[Label, ...]:
     return tuple(Label(label["name"], round(label["score"], 4)) for label in moment["labels"] or ())
 
 
+def _where(track: str) -> str:
+    """Return in which words' track something is said, where it is not the one that a player plays."""
+    told = ["translated"] if "translation:" in track else []
+    told += [f"sound track {found[1]}"] if (found := _OTHER_TRACK.search(track)) else []
+    return f" ({', '.join(told)})" if told else ""
+
+
 def _why(candidate: Candidate) -> str:
     moment = candidate.moment
     seen = ", ".join(f"{label.name} {label.score:.0%}" for label in _labels(moment)[:N_LABELS])
@@ -124,8 +133,7 @@ def _why(candidate: Candidate) -> str:
         case Modality.AUDIO:
             return f"sounds like {seen}" if seen else "by its sound"
         case Modality.SPEECH:
-            where = " (translated)" if "translation:" in moment["track"] else ""
-            return f"says {quoted}{where}"
+            return f"says {quoted}{_where(moment['track'])}"
         case Modality.TEXT:
             return f"{moment['track']}: {quoted}"
         case _:

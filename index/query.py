@@ -44,7 +44,7 @@ class Questioner:
         Raises:
             QueryError: the file is no picture and no film.
         """
-        chunks = [piece for piece in _decoded(path, Modality.VISUAL) if isinstance(piece, FrameChunk)]
+        chunks = [piece for piece in _decoded(path, Modality.VISUAL, Sampling()) if isinstance(piece, FrameChunk)]
         if not chunks:
             raise QueryError(f"{path} has no picture in it; give a picture or a film.")
         vectors = np.concatenate([self.models.visual.encode_frames(chunk.pixels).vectors for chunk in chunks])
@@ -57,7 +57,8 @@ class Questioner:
             QueryError: there is no sound in it.
         """
         if isinstance(sound, Path):
-            parts = [p.samples for p in _decoded(sound, Modality.AUDIO) if isinstance(p, SoundChunk)]
+            heard = Sampling(rates_hz=(self._rate_hz,))
+            parts = [p.samples for p in _decoded(sound, Modality.AUDIO, heard) if isinstance(p, SoundChunk) and p.main]
         else:
             parts = [np.asarray(sound, np.float32)]
             if parts[0].ndim != 1 or not np.isfinite(parts[0]).all():
@@ -65,9 +66,14 @@ class Questioner:
         samples = np.concatenate(parts) if parts else np.empty(0, np.float32)
         if not len(samples) or not np.abs(samples).max() > 0:
             raise QueryError(f"{sound if isinstance(sound, Path) else 'The array'} has no sound in it.")
-        n = max(1, round(len(samples) / (Sampling().window_seconds * (self.models.audio.spec.rate_hz or 1))))
+        n = max(1, round(len(samples) / (Sampling().window_seconds * self._rate_hz)))
         vectors = self.models.audio.encode_sound(np.array_split(samples, n)).vectors
         return self._seen_or_heard(Modality.AUDIO, pool(vectors))
+
+    @property
+    def _rate_hz(self) -> int:
+        """Return the sample rate that the sound encoder hears."""
+        return self.models.audio.spec.rate_hz or Sampling().rates_hz[0]
 
     def _seen_or_heard(self, modality: Modality, vector: NDArray[np.float32]) -> dict[str, Vectors]:
         space, _ = self.models.blocks()[modality]
@@ -78,10 +84,10 @@ class Questioner:
         return concatenate({m: blocks.get(m) for m in dims}, dims, self.fusion)
 
 
-def _decoded(path: Path, modality: Modality) -> list[object]:
+def _decoded(path: Path, modality: Modality, sampling: Sampling) -> list[object]:
     if not path.exists():
         raise QueryError(f"There is no file {path}.")
     try:
-        return list(decode(path, Sampling(), want=frozenset({modality})))
+        return list(decode(path, sampling, want=frozenset({modality})))
     except MediaError as error:
         raise QueryError(f"{path} cannot be used as a question: {error}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -11,7 +12,7 @@ from typing import Any
 
 from encoders.profiles import profile
 from pipeline.errors import ConfigError
-from pipeline.media import Modality, Sampling
+from pipeline.media import Modality, Mode, Sampling
 
 DEFAULT_FUSION: Mapping[Modality, float] = {Modality.VISUAL: 0.75, Modality.AUDIO: 0.05, Modality.SPEECH: 0.2}
 """Chosen by tests/benchmarks/fusion.py: of a grid the best that uses all three, on written and spoken questions."""
@@ -101,15 +102,29 @@ def _profile(path: Path, said: Any) -> str:
 
 
 def _positive(path: Path, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"{path}: {key} = {value!r} needs to be a number above 0.")
     return value
 
 
 def _sampling(path: Path, said: Mapping[str, Any]) -> Sampling:
-    kinds = {name: type(value) for name, value in asdict(Sampling()).items()}
-    _refuse_unknown(path, "sampling", said, set(kinds))
-    return Sampling(**{key: kinds[key](_positive(path, f"sampling.{key}", value)) for key, value in said.items()})
+    if rate := next((key for key in said if key in ("rate_hz", "rates_hz")), None):
+        raise ConfigError(f"{path}: [sampling] {rate} is the encoders' to say, each hears its own; remove the line.")
+    defaults = {key: default for key, default in asdict(Sampling()).items() if key != "rates_hz"}
+    _refuse_unknown(path, "sampling", said, set(defaults))
+    return Sampling(**{key: _sampled(path, f"sampling.{key}", value, defaults[key]) for key, value in said.items()})
+
+
+def _sampled(path: Path, key: str, value: Any, default: Any) -> Any:
+    """Return what rushes.toml says of one field of the sampling, as the kind of value that its default is."""
+    if isinstance(default, Mode):
+        if value not in set(Mode):
+            raise ConfigError(f"{path}: {key} = {value!r} is no way to sample; known are {', '.join(Mode)}.")
+        return Mode(value)
+    number = _positive(path, key, value)
+    if isinstance(default, int) and number != int(number):
+        raise ConfigError(f"{path}: {key} = {value!r} needs to be a whole number.")
+    return type(default)(number)
 
 
 def _fusion(path: Path, said: Mapping[str, Any]) -> Mapping[Modality, float]:

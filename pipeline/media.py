@@ -55,6 +55,10 @@ class Mode(StrEnum):
     SHOTS = "shots"
 
 
+HIGHEST_RATE_HZ = 192_000
+"""The highest sample rate that sound can be asked for."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """What the decoder keeps of a file. Part of the recipe: changing a field changes the moments."""
@@ -74,12 +78,20 @@ class Sampling:
     """`shots`: how many frames of one shot, or of one part of a divided shot, are aimed at."""
     longest_shot_seconds: float = 10.0
     """A longer shot is split into equal parts."""
-    rate_hz: int = 16000
-    """Sample rate of the mono sound that leaves the decoder."""
+    rates_hz: tuple[int, ...] = (16000,)
+    """Sample rates of the mono sound that leaves the decoder, rising; the encoders decide, see `recipe.sampling_of`."""
     window_seconds: float = 10.0
     """Length of one audio moment."""
     chunk_seconds: float = 60.0
     """Media time after which the decoder hands over what it has."""
+
+    def __post_init__(self) -> None:
+        """Put the rates in order; they and the mode come out of JSON as a list and as a string."""
+        rates = tuple(sorted(set(self.rates_hz)))
+        if not rates or not all(type(rate) is int and 1000 <= rate <= HIGHEST_RATE_HZ for rate in rates):
+            raise ValueError(f"rates_hz = {self.rates_hz} needs whole numbers from 1000 to {HIGHEST_RATE_HZ}.")
+        object.__setattr__(self, "rates_hz", rates)
+        object.__setattr__(self, "mode", Mode(self.mode))
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,10 @@ class Facts:
     audio_codec: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Container, EXIF and ID3 tags, lower-case keys: title, artist, date, comment, timecode …"""
+    timecode: str = ""
+    """Time code of the first frame, `HH:MM:SS:FF`, with `;` before the frames for drop frame; empty: none is known."""
+    audio_tracks: int = 0
+    """How many tracks of sound are told apart: languages, commentaries, descriptions."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +140,16 @@ class FrameChunk:
 
 @dataclass(frozen=True)
 class SoundChunk:
-    """A stretch of one asset's sound."""
+    """A stretch of one track of an asset's sound. Each stretch comes once at each of `Sampling.rates_hz`."""
 
     samples: NDArray[np.float32]
-    """float32 [T], mono, in [-1, 1], at `Sampling.rate_hz`."""
+    """float32 [T], mono, in [-1, 1]."""
     start_seconds: float
+    rate_hz: int
+    track: str = "a:0"
+    """`a:` and the number of its stream, or of its first one, among the file's audio streams."""
+    main: bool = True
+    """Whether it is the track that a player plays, and not another language, a commentary or a description."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +192,8 @@ class Moment:
     asset_id: str
     modality: Modality
     track: str
-    """Which stream or reader it came from: `v:0`, `a:0`, `speech`, `translation:en`, `sidecar:show.srt`, `title`."""
+    """Which stream or reader it came from: `v:0`, `a:0`, `speech`, `speech:a:1`, `translation:en`,
+    `sidecar:show.srt`, `title`."""
     start_seconds: float
     stop_seconds: float
     space: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 
 import encoders
@@ -18,9 +18,9 @@ from encoders.profiles import profile
 from encoders.spec import FrameEncoder, SoundEncoder, SpeechReader, TextEncoder
 from pipeline import passages
 from pipeline.config import Settings
-from pipeline.media import Media, Modality
+from pipeline.media import Media, Modality, Sampling
 
-REVISION = 1
+REVISION = 2
 """Counted up by hand when the code changes what it makes of the same file."""
 
 MADE_FROM: Mapping[Media | None, frozenset[Modality]] = {
@@ -69,12 +69,22 @@ class Models:
         return scene_space({m: space for m, (space, _) in self.blocks().items()}, weights)
 
 
+def sampling_of(settings: Settings, models: Models) -> Sampling:
+    """Return what the decoder keeps of a file: what rushes.toml says, and the sample rates that the models hear.
+
+    All rates are made whoever wants to hear: the highest decides where the sound is cut, and so every moment of it.
+    """
+    heard = (models.audio.spec.rate_hz, models.speech.rate_hz)
+    return replace(settings.sampling, rates_hz=tuple(rate for rate in heard if rate is not None))
+
+
 def fingerprints(settings: Settings, models: Models) -> dict[Modality, str]:
     """Return the fingerprint of the recipe for each modality."""
-    decoding = {"revision": REVISION, "av": version("av"), **asdict(settings.sampling)}
+    decoding = {"revision": REVISION, "av": version("av"), **asdict(sampling_of(settings, models))}
+    seeing = {key: value for key, value in decoding.items() if key != "rates_hz"}
     text = models.text.spec.space
     parts: dict[Modality, str] = {
-        Modality.VISUAL: _hash(decoding, models.visual.spec.space),
+        Modality.VISUAL: _hash(seeing, models.visual.spec.space),
         Modality.AUDIO: _hash(decoding, models.audio.spec.space),
         Modality.SPEECH: _hash(
             decoding, models.speech.name, text, passages.LONGEST_GAP_SECONDS, passages.MOST_SENTENCES

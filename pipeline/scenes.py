@@ -23,7 +23,8 @@ def fuse_scenes(moments: Sequence[Moment], models: Models, weights: Mapping[Moda
     for moment in moments:
         if not moment.track.startswith(TRACK):  # its sentences are there by themselves
             by[moment.modality].append(moment)
-    frame = by[Modality.VISUAL] or by[Modality.AUDIO] or by[Modality.SPEECH]
+    first = min((m.track for m in by[Modality.AUDIO]), default="")  # one track gives the times, all give the sound
+    frame = by[Modality.VISUAL] or [m for m in by[Modality.AUDIO] if m.track == first] or by[Modality.SPEECH]
     dims = {m: dim for m, (_, dim) in models.blocks().items()}
     space = models.scene_space(weights)
     scenes = []

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
-from av.stream import Discard, Disposition
+from av.stream import Discard
 
 from pipeline.decode import allowlist
 from pipeline.decode.limits import Limits
 from pipeline.decode.outline import Survey, survey
-from pipeline.decode.sound import SoundTrack
+from pipeline.decode.sound import SoundStream, SoundTrack
+from pipeline.decode.streams import Choice, codec_name, start_timecode
 from pipeline.decode.subtitles import TextTrack
 from pipeline.decode.video import Share, VideoTrack
 from pipeline.decode.wire import Beat
@@ -57,7 +58,7 @@ def decode_film(
     """
     surveyed = None
     with _opened(fd, demuxers) as container:
-        film = _Film(container, limits)
+        film = _Film(container, limits, fd)
         if Modality.VISUAL in want:
             surveyed = film.survey(wanted)
         if surveyed is None or not surveyed.moved:
@@ -65,7 +66,7 @@ def decode_film(
             return
     os.lseek(fd, 0, os.SEEK_SET)
     with _opened(fd, demuxers) as container:
-        yield from _Film(container, limits).run(wanted, want, surveyed, worker, workers)
+        yield from _Film(container, limits, fd).run(wanted, want, surveyed, worker, workers)
 
 
 def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
@@ -82,15 +83,12 @@ def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
 class _Film:
     """An open container, the tracks of it that are decoded, and what went wrong on the way."""
 
-    def __init__(self, container: Any, limits: Limits) -> None:
-        self._container, self._limits = container, limits
-        self._missing = ""
-        """The first stream that was left out although somebody asked for it."""
-        streams = container.streams
-        if len(streams) > limits.streams:
-            raise MediaError(f"too_many_streams:{len(streams)}", f"at most {limits.streams} are looked at")
-        self._video = self._first(streams.video, allowlist.VIDEO)
-        self._sound = self._first(streams.audio, allowlist.SOUND)
+    def __init__(self, container: Any, limits: Limits, fd: int) -> None:
+        self._container, self._limits, self._fd = container, limits, fd
+        if len(container.streams) > limits.streams:
+            raise MediaError(f"too_many_streams:{len(container.streams)}", f"at most {limits.streams} are looked at")
+        self._choice = Choice(container)
+        self._video, self._sound, self._missing = self._choice.video, self._choice.sound, self._choice.missing
         if self._video is None and self._sound is None:
             raise MediaError(self._missing or "no_streams", "it holds no pictures and no sound that can be decoded")
         if self._video is not None:
@@ -99,7 +97,7 @@ class _Film:
                 raise MediaError(f"too_large:{context.width}x{context.height}")
         self._broken = ""
         """Why the container could not be read to its end."""
-        self.tracks: dict[int, VideoTrack | SoundTrack | TextTrack] = {}
+        self.tracks: dict[int, VideoTrack | SoundStream | TextTrack] = {}
         self.pictures: VideoTrack | None = None
 
     def survey(self, wanted: Sampling) -> Survey | None:
@@ -139,11 +137,13 @@ class _Film:
     def _follow(self, wanted: Sampling, want: frozenset[Modality]) -> None:
         """Make a track of each stream of sound or text that is wanted."""
         origin = self._origin()
-        if self._sound is not None and want & {Modality.AUDIO, Modality.SPEECH}:
-            self.tracks[self._sound.index] = SoundTrack(self._sound, wanted, origin)
+        for place, sound in enumerate(self._choice.sounds if want & {Modality.AUDIO, Modality.SPEECH} else ()):
+            mixed = SoundTrack(sound.name, wanted, main=place == 0)
+            for stream in self._choice.heard(sound):
+                self.tracks[stream.index] = mixed.add(stream, origin)
         if want & {Modality.SPEECH, Modality.TEXT}:
             for number, stream in enumerate(self._container.streams.subtitles):
-                if (name := _codec(stream)) in allowlist.TEXT:
+                if (name := codec_name(stream)) in allowlist.TEXT:
                     self.tracks[stream.index] = TextTrack(name, number, stream.language or "", origin)
 
     def _contents(self) -> Iterator[Decoded | Beat]:
@@ -191,18 +191,6 @@ class _Film:
             self._container.seek(round((at + _SLOPPY_SECONDS + self._origin()) / stream.time_base), stream=stream)
             alone.sought(at)
 
-    def _first(self, streams: Any, allowed: frozenset[str]) -> Any:
-        """Return the stream to decode: the first default one whose codec is allowed; cover pictures are none."""
-        usable = []
-        for stream in streams:
-            if stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
-                continue
-            if (name := _codec(stream)) in allowed:
-                usable.append(stream)
-            else:
-                self._missing = self._missing or f"unsupported_codec:{name or 'unknown'}"
-        return next((s for s in usable if s.disposition & Disposition.default), usable[0] if usable else None)
-
     def _origin(self) -> float:
         """Return the time stamp in seconds that is the asset's time zero: where the file starts.
 
@@ -237,15 +225,17 @@ class _Film:
             video_codec=video.codec_context.codec.canonical_name if video is not None else "",
             audio_codec=sound.codec_context.codec.canonical_name if sound is not None else "",
             metadata=metadata,
+            timecode="" if video is None else start_timecode(container, video, self._fd),
+            audio_tracks=len(self._choice.sounds),
         )
 
     def _ending(self) -> Ending:
-        tracks = [track for track in self.tracks.values() if not isinstance(track, TextTrack)]
-        reached = max((track.reached_seconds for track in tracks), default=0.0)
+        decoded = [track for track in self.tracks.values() if not isinstance(track, TextTrack)]
+        reached = max((track.reached_seconds for track in decoded), default=0.0)
         frames = self.pictures.keeper.frames if self.pictures is not None else 0
-        return Ending(self._damage(tracks, reached), reached, frames)
+        return Ending(self._damage(decoded, reached), reached, frames)
 
-    def _falls_short(self, tracks: list[VideoTrack | SoundTrack], reached: float) -> bool:
+    def _falls_short(self, decoded: list[VideoTrack | SoundStream], reached: float) -> bool:
         """Tell whether a stream, or where all were decoded the whole, ended well before the container says."""
         if self.pictures is not None and not self.pictures.owns_the_end:
             return False  # whoever decodes the last piece will tell
@@ -253,18 +243,18 @@ class _Film:
         for stream, track in ((self._container.streams[index], track) for index, track in self.tracks.items()):
             if stream.duration and not isinstance(track, TextTrack):
                 claims.append((track.reached_seconds, float(stream.duration * stream.time_base)))
-        if len(tracks) == (self._video is not None) + (self._sound is not None):
+        if len(decoded) == self._choice.n_streams:
             claims.append((reached, (self._container.duration or 0) / av.time_base))
         return any(came < claimed - max(_SHORT_SECONDS, claimed / 50) for came, claimed in claims)
 
-    def _damage(self, tracks: list[VideoTrack | SoundTrack], reached: float) -> str | None:
+    def _damage(self, decoded: list[VideoTrack | SoundStream], reached: float) -> str | None:
         """Compare what came out with what the container promised; return what is wrong, or None."""
-        if not tracks:
+        if not decoded:
             return self._missing or None
-        damaged = sum(track.damaged for track in tracks)
+        damaged = sum(track.damaged for track in decoded)
         if damaged and not _memory_is_left():
             return "memory"
-        if self._container.format.name.split(",")[0] in _STATES_LENGTH and self._falls_short(tracks, reached):
+        if self._container.format.name.split(",")[0] in _STATES_LENGTH and self._falls_short(decoded, reached):
             return f"truncated_at:{reached:.1f}"
         if self._broken:
             return f"truncated_at:{reached:.1f}"
@@ -279,8 +269,3 @@ def _memory_is_left() -> bool:
         return bool(bytearray(2**25))
     except MemoryError:
         return False
-
-
-def _codec(stream: Any) -> str:
-    """Return the name of the decoder that would run, or empty where there is none."""
-    return stream.codec_context.name if stream.codec_context is not None else ""

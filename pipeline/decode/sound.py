@@ -1,137 +1,161 @@
-"""The sound of a file: packets in, mono float32 at one rate out, in stretches that end where it is quiet."""
+"""The sound of a file: its streams as tracks, each mixed to mono, in stretches that end where it is quiet.
+
+A track is decoded and mixed once, at the highest rate that anybody asked for; the lower rates are made from that. All
+rates are cut at the same times.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.decode.audio import Block, Voice, resampled
 from pipeline.media import Sampling, SoundChunk
 
 _QUIET_WINDOW_SECONDS = 5.0
 """A stretch ends at the quietest point within this time before it is full, so that no sentence is broken."""
 _QUIET_FRAME_SECONDS = 0.02
-_SLACK_SECONDS = 0.1
-"""Time stamps jitter by less; a larger gap is one in the sound."""
 _LONGEST_SILENCE_SECONDS = 30.0
 """A longer gap is not filled: a new stretch begins after it."""
-_LEAP_SECONDS = 3600.0
+_SILENT = 1e-4
+"""-80 dB: a stream that stays below it in a stretch does not make the others quieter."""
 
 
 class SoundTrack:
-    """One audio stream while it is decoded."""
+    """What is searched as one track: one audio stream, or several mono ones that are mixed."""
 
-    def __init__(self, stream: av.AudioStream, wanted: Sampling, origin_seconds: float) -> None:
-        """Prepare to decode.
+    def __init__(self, name: str, wanted: Sampling, *, main: bool = True) -> None:
+        """Prepare a track without streams.
 
         Args:
-            stream: of an open container; nothing of it decoded yet.
-            wanted: rate and length of a stretch.
-            origin_seconds: the time stamp that is the asset's time zero.
+            name: of the track, such as `a:0`.
+            wanted: rates and length of a stretch.
+            main: whether it is the one that a player plays.
         """
-        self.damaged = self.frames = 0
-        """Packets that could not be decoded; frames decoded."""
-        self.reached_seconds = 0.0
-        self._rate, self._most = wanted.rate_hz, max(1, int(wanted.chunk_seconds * wanted.rate_hz))
-        self._origin = origin_seconds
-        self._resampler: av.AudioResampler | None = None
-        self._form: tuple[str, str, int] | None = None
-        self._start = self._expected = 0.0
-        """When the samples held began, and when the next frame should."""
-        self._held: list[NDArray[np.float32]] = []
-        self._n_held = 0
-        stream.codec_context.thread_count = 1
+        self._name, self._main, self._rates = name, main, wanted.rates_hz
+        self.rate_hz = max(wanted.rates_hz)
+        self._most = max(1, int(wanted.chunk_seconds * self.rate_hz))
+        self._longest_silence = int(_LONGEST_SILENCE_SECONDS * self.rate_hz)
+        self._streams: list[SoundStream] = []
+        self._first = self._released = 0
+        """The place of the first sample that is held; all before the other place was handed over."""
+
+    def add(self, stream: av.AudioStream, origin_seconds: float) -> SoundStream:
+        """Let a stream belong to the track; `origin_seconds` is the time stamp that is the asset's time zero."""
+        self._streams.append(SoundStream(self, Voice(stream, self.rate_hz, origin_seconds)))
+        return self._streams[-1]
+
+    def hold(self, stream: SoundStream, blocks: list[Block]) -> Iterator[SoundChunk]:
+        """Take a stream's next blocks and yield what is complete."""
+        for whole in blocks:
+            earliest = max(stream.stop, self._released)
+            if whole.stop <= earliest:
+                continue
+            block = whole.after(earliest)
+            if any(s.held for s in self._streams):
+                if block.first > self._first + self._longest_silence and self._is_far(block):
+                    yield from self._empty()
+                    self._first = block.first
+                self._first = min(self._first, block.first)
+            else:
+                self._first = block.first
+            stream.held.append(block)
+            stream.stop = block.stop
+        yield from self._cut()
+
+    def close(self) -> Iterator[SoundChunk]:
+        """Yield what is complete now that a stream has ended, which is all once every stream has."""
+        yield from self._cut()
+        if all(s.ended for s in self._streams):
+            yield from self._empty()
+
+    def _is_far(self, block: Block) -> bool:
+        return block.first - max(s.stop for s in self._streams) > self._longest_silence
+
+    def _cut(self) -> Iterator[SoundChunk]:
+        """Yield full stretches. A stream that lags behind is waited for, but not longer than another stretch."""
+        while any(s.held for s in self._streams):
+            stop = max(s.stop for s in self._streams)
+            ready = min((s.stop for s in self._streams if not s.ended), default=stop)
+            if ready - self._first < self._most and stop - self._first < 2 * self._most:
+                return
+            mix = self._mix(self._most)
+            yield from self._release(mix[: quietest(mix, self.rate_hz)])
+
+    def _empty(self) -> Iterator[SoundChunk]:
+        """Yield all that is held."""
+        while any(s.held for s in self._streams):
+            left = max(s.stop for s in self._streams) - self._first
+            mix = self._mix(min(left, self._most))
+            yield from self._release(mix if left <= self._most else mix[: quietest(mix, self.rate_hz)])
+
+    def _mix(self, n: int) -> NDArray[np.float32]:
+        """Return the next n samples of all streams: the mean of those that are not silent."""
+        mix, n_heard = np.zeros(n, np.float32), 0
+        for stream in self._streams:
+            own = stream.sound(self._first, n)
+            if len(self._streams) == 1 or np.abs(own).max(initial=0) > _SILENT:
+                n_heard += 1
+                mix = own if n_heard == 1 else mix + own
+        return mix / np.float32(n_heard) if n_heard > 1 else mix
+
+    def _release(self, mix: NDArray[np.float32]) -> Iterator[SoundChunk]:
+        """Yield the next samples at every rate, and forget them."""
+        start_seconds = self._first / self.rate_hz
+        self._first = self._released = self._first + len(mix)
+        for stream in self._streams:
+            stream.forget(self._released)
+        for rate_hz in self._rates:
+            samples = _bounded(resampled(mix, self.rate_hz, rate_hz))
+            yield SoundChunk(samples, start_seconds, rate_hz, self._name, self._main)
+
+
+class SoundStream:
+    """One audio stream of a track while it is decoded, and what of it waits for the track's next stretch."""
+
+    def __init__(self, track: SoundTrack, voice: Voice) -> None:
+        self._track, self._voice = track, voice
+        self.held: list[Block] = []
+        self.stop = 0
+        """The place after the last sample that it gave."""
+        self.ended = False
+
+    @property
+    def damaged(self) -> int:
+        """Return the number of packets that could not be decoded."""
+        return self._voice.damaged
+
+    @property
+    def reached_seconds(self) -> float:
+        """Return how far it has been decoded."""
+        return self._voice.reached_seconds
 
     def push(self, packet: av.Packet[Any]) -> Iterator[SoundChunk]:
-        """Decode one packet (an empty one flushes the decoder) and yield what is complete."""
-        try:
-            frames = packet.decode()
-        except av.error.MemoryError:
-            raise
-        except (av.error.FFmpegError, ValueError):
-            self.damaged += 1
-            return
-        for frame in frames:
-            yield from self._take(cast(av.AudioFrame, frame))
-            while self._n_held >= self._most:
-                yield self._cut()
+        """Decode one packet (an empty one flushes the decoder) and yield what of the track is complete."""
+        yield from self._track.hold(self, self._voice.push(packet))
 
     def finish(self) -> Iterator[SoundChunk]:
-        """Yield what is left once all packets were pushed."""
-        self._drain()
-        self.reached_seconds = max(self.reached_seconds, self._start + self._n_held / self._rate)
-        while self._n_held > self._most:
-            yield self._cut()
-        if self._n_held:
-            yield self._release(self._n_held)
+        """Yield what is left once all packets were pushed; of several streams, the last one yields the rest."""
+        yield from self._track.hold(self, self._voice.finish())
+        self.ended = True
+        yield from self._track.close()
 
-    def _take(self, frame: av.AudioFrame) -> Iterator[SoundChunk]:
-        if frame.sample_rate <= 0 or frame.samples <= 0:
-            return
-        at, length = self._time(frame), frame.samples / frame.sample_rate
-        if at is None:
-            return
-        form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        gap = at - self._expected
-        if self.frames and gap > _SLACK_SECONDS:
-            self._drain()
-            if gap <= _LONGEST_SILENCE_SECONDS:
-                self._hold(np.zeros(round(gap * self._rate), np.float32))
-            elif self._n_held:
-                yield self._release(self._n_held)
-        if not self.frames or not self._n_held:
-            self._start = at
-        if self._resampler is None or form != self._form:
-            self._drain()
-            # Without the option, two equal channels come out 1.4 times as loud, and a loud film is clipped.
-            louder = {"rematrix_maxval": "1.0"}
-            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=self._rate, options=louder)
-            self._form = form
-        self.frames += 1
-        drift = 0.0 if self.frames == 1 or abs(gap) > _SLACK_SECONDS else gap
-        self._expected = self.reached_seconds = at - drift + length
-        for made in self._resampler.resample(frame):
-            self._hold(_mono(made))
+    def sound(self, first: int, n: int) -> NDArray[np.float32]:
+        """Return n samples from a place on, float32 [n], finite, with silence where it has none."""
+        sound = np.zeros(n, np.float32)
+        for block in self.held:
+            begin, end = max(block.first, first), min(block.stop, first + n)
+            if begin < end:
+                sound[begin - first : end - first] = block.samples[begin - block.first : end - block.first]
+        return np.nan_to_num(sound, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)  # float formats may hold anything
 
-    def _time(self, frame: av.AudioFrame) -> float | None:
-        """Return the frame's time in seconds since the asset's start, or None to leave the frame out."""
-        if frame.pts is None or frame.time_base is None:
-            return self._expected
-        at = float(frame.pts * frame.time_base) - self._origin
-        step = at - self._expected
-        if abs(step) > _LEAP_SECONDS or (self.frames and step < -1):
-            self._origin += step  # a clock that leaps is broken: go on where the sound was
-            return self._expected
-        if at < -1e-3 and not self.frames:
-            return None if at + frame.samples / frame.sample_rate <= 0 else 0.0
-        return None if self.frames and step < -_SLACK_SECONDS else max(at, 0.0)
-
-    def _drain(self) -> None:
-        """Take out what the resampler still holds; it ends there."""
-        if self._resampler is not None:
-            for made in self._resampler.resample(None):
-                self._hold(_mono(made))
-        self._resampler = None
-
-    def _hold(self, samples: NDArray[np.float32]) -> None:
-        if len(samples):
-            self._held.append(samples)
-            self._n_held += len(samples)
-
-    def _cut(self) -> SoundChunk:
-        self._held = [np.concatenate(self._held)]
-        return self._release(quietest(self._held[0][: self._most], self._rate))
-
-    def _release(self, n: int) -> SoundChunk:
-        samples = np.concatenate(self._held)
-        chunk = SoundChunk(_bounded(samples[:n]), self._start)
-        self._held = [samples[n:]] if n < len(samples) else []
-        self._n_held = len(samples) - n
-        self._start += n / self._rate
-        return chunk
+    def forget(self, place: int) -> None:
+        """Let go of all samples before a place."""
+        self.held = [block.after(place) for block in self.held if block.stop > place]
 
 
 def quietest(samples: NDArray[np.float32], rate_hz: int) -> int:
@@ -153,11 +177,5 @@ def quietest(samples: NDArray[np.float32], rate_hz: int) -> int:
     return len(samples) - n_frames * width + int(calm.argmin()) * width + width // 2
 
 
-def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """Return a resampled frame as float32 [T]."""
-    return np.asarray(frame.to_ndarray(), np.float32).reshape(-1)
-
-
 def _bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return samples in [-1, 1], without NaN: float formats may hold anything."""
-    return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    return np.clip(samples, -1.0, 1.0)

@@ -16,14 +16,27 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from pipeline.decode import timecode
 from pipeline.errors import MediaError
-from pipeline.media import Decoded, Ending, Facts, FrameChunk, Line, Media, Shot, SoundChunk, Transcript
+from pipeline.media import (
+    HIGHEST_RATE_HZ,
+    Decoded,
+    Ending,
+    Facts,
+    FrameChunk,
+    Line,
+    Media,
+    Shot,
+    SoundChunk,
+    Transcript,
+)
 
 HEADER_BYTES_MOST = 32 * 2**20
 ARRAY_BYTES_MOST = 2**30
 _SECONDS_MOST = 1e9
 _TAGS_MOST, _TAG_CHARACTERS_MOST = 256, 20_000
 _REASON = re.compile(r"[a-z_]{1,40}(:[A-Za-z0-9_.+-]{1,80})?")
+_TRACK = re.compile(r"a:\d{1,4}")
 _LENGTH = struct.Struct(">I")
 
 
@@ -56,6 +69,7 @@ def write(file: BinaryIO, message: Message) -> None:
             arrays.append(np.ascontiguousarray(message.pixels, np.uint8))
         case SoundChunk():
             header = {"length": len(message.samples), "start_seconds": message.start_seconds}
+            header |= {"rate_hz": message.rate_hz, "track": message.track, "main": message.main}
             arrays.append(np.ascontiguousarray(message.samples, "<f4"))
         case Transcript():
             lines = [[line.start_seconds, line.stop_seconds, line.text] for line in message.lines]
@@ -121,11 +135,14 @@ def _frames(header: Any, read_into: Callable[[memoryview], None]) -> FrameChunk:
 
 def _sound(header: Any, read_into: Callable[[memoryview], None]) -> SoundChunk:
     samples = np.empty(_whole(header["length"], ARRAY_BYTES_MOST // 4), "<f4")
-    start_seconds = _seconds(header["start_seconds"])
+    start_seconds, rate_hz = _seconds(header["start_seconds"]), _whole(header["rate_hz"], HIGHEST_RATE_HZ)
+    track, main = _text(header["track"], 10), header["main"]
+    if not rate_hz or not _TRACK.fullmatch(track) or type(main) is not bool:
+        raise ValueError(f"sound of track {track!r} at {rate_hz} Hz")
     read_into(samples.view(np.uint8).data)
     if not (np.abs(samples) <= 1).all():
         raise ValueError("samples outside [-1, 1]")
-    return SoundChunk(samples, start_seconds)
+    return SoundChunk(samples, start_seconds, rate_hz, track, main)
 
 
 def _transcript(header: Any, _: Any) -> Transcript:
@@ -137,10 +154,14 @@ def _facts(header: Any, _: Any) -> Facts:
     metadata = {_text(key, 100): _text(text) for key, text in header["metadata"].items()}
     if len(metadata) > _TAGS_MOST:
         raise ValueError(f"{len(metadata)} tags")
+    start = _text(header["timecode"], 20)
+    if start != timecode.normal(start):
+        raise ValueError(f"the time code {start!r}")
     return Facts(
         Media(header["media"]), _text(header["container"], 40), _seconds(header["duration_seconds"]),
         _whole(header["width"], 2**24), _whole(header["height"], 2**24), _seconds(header["frames_per_second"]),
         _text(header["video_codec"], 40), _text(header["audio_codec"], 40), metadata,
+        start, _whole(header["audio_tracks"], 64),
     )  # fmt: skip
 
 

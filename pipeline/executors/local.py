@@ -14,7 +14,7 @@ from contextlib import closing
 from pipeline.config import Settings
 from pipeline.executors.stages import Encoding, Job, Made, Piece, Result, assemble, decode_job
 from pipeline.media import FrameChunk, Sampling
-from pipeline.recipe import Models
+from pipeline.recipe import Models, sampling_of
 
 N_DECODERS = 2
 N_QUEUED = 6
@@ -36,9 +36,10 @@ def run(
         models: encoders and reader.
         watch: told of each piece that was made, for progress.
     """
-    encoding = Encoding(models, settings.sampling)
+    sampling = sampling_of(settings, models)
+    encoding = Encoding(models, sampling)
     made_of: dict[str, list[Made]] = {}
-    decoders = _Decoders(jobs, settings.sampling)
+    decoders = _Decoders(jobs, sampling)
     try:
         for batch in _batches(decoders):
             for made in encoding.encode(batch):

@@ -20,7 +20,7 @@ from pipeline.config import Settings
 from pipeline.errors import ArchiveError
 from pipeline.executors.stages import Encoding, Job, Made, Result, assemble, decode_job
 from pipeline.media import Sampling
-from pipeline.recipe import Models
+from pipeline.recipe import Models, sampling_of
 
 BLOCK_BYTES = 32 << 20
 """About a minute and a half of frames: small enough to keep encoders fed, large enough not to cost."""
@@ -98,15 +98,16 @@ def _stream(jobs: list[Job], settings: Settings, models: Models) -> Iterator[Mad
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells every execution's plan
     n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
     n_encoders = max(1, n_cpus // 4)
+    sampling = sampling_of(settings, models)
     rows = [{"job": pickle.dumps(job)} for job in jobs]
     n_blocks = max(1, min(len(rows), max(2 * n_cpus, len(rows) // JOBS_PER_BLOCK)))
-    pieces = ray.data.from_items(rows, override_num_blocks=n_blocks).flat_map(_Decode(settings.sampling), num_cpus=1)
+    pieces = ray.data.from_items(rows, override_num_blocks=n_blocks).flat_map(_Decode(sampling), num_cpus=1)
     with warnings.catch_warnings():
         # The way to say these two is deprecated, and there is no other in the releases that we are bound to.
         warnings.simplefilter("ignore", ray.util.annotations.RayDeprecationWarning)
         made = pieces.map_batches(
             _Encode,
-            fn_constructor_args=(models, settings.sampling),
+            fn_constructor_args=(models, sampling),
             batch_size=PIECES_PER_BATCH,
             compute=ray.data.ActorPoolStrategy(size=n_encoders),
             num_cpus=0.5,  # decode tasks and encoders share the cores; a whole one each would starve small machines

@@ -6,6 +6,7 @@ a bad file becomes a `Made` with a failure, and walks on to the ledger.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -116,9 +117,12 @@ class Result:
 
 def decode_job(job: Job, sampling: Sampling) -> Generator[Piece]:
     """Yield the pieces of one asset; the last one's body is an Ending or a MediaError."""
-    makes = job.makes - {Modality.SPEECH} if job.transcripts else job.makes
+    makes = job.makes
+    if job.transcripts and job.facts is not None and job.facts.audio_tracks <= 1:
+        makes -= {Modality.SPEECH}  # nothing is said but what the transcript has
     for ordinal, body in enumerate(_bodies(job, sampling, makes)):
-        yield Piece(job.asset_id, ordinal, body, makes)
+        told = bool(job.transcripts) and isinstance(body, SoundChunk) and body.main
+        yield Piece(job.asset_id, ordinal, body, makes - {Modality.SPEECH} if told else makes)
 
 
 def _bodies(job: Job, sampling: Sampling, makes: frozenset[Modality]) -> Iterator[Decoded | Words | MediaError]:
@@ -132,6 +136,8 @@ def _bodies(job: Job, sampling: Sampling, makes: frozenset[Modality]) -> Iterato
         return
     try:
         for decoded in decode(job.path, sampling, want=makes & DECODED):
+            if job.transcripts and isinstance(decoded, Transcript):
+                continue  # one that lies beside the file beats one inside it
             yield decoded
             if isinstance(decoded, Facts) and Modality.TEXT in job.makes:
                 yield from _told(decoded)
@@ -207,17 +213,21 @@ class Encoding:
         )
 
     def _hear(self, piece: Piece, sound: SoundChunk) -> Iterator[Moment]:
-        if Modality.AUDIO in piece.makes:
+        if Modality.AUDIO in piece.makes and sound.rate_hz == self.models.audio.spec.rate_hz:
             windows = list(_windows(sound, self.sampling))
             if windows:
                 encoded = self.models.audio.encode_sound([samples for _, _, samples in windows])
                 for (start, stop, _), vector, labels in zip(windows, encoded.vectors, encoded.labels, strict=True):
                     space = self.models.audio.spec.space
                     yield Moment(
-                        piece.asset_id, Modality.AUDIO, "a:0", start, stop, space, vector, labels=labels[:N_LABELS]
-                    )
-        if Modality.SPEECH in piece.makes:
-            yield from self._said(piece, self.models.speech.read(sound.samples), sound.start_seconds)
+                        piece.asset_id, Modality.AUDIO, sound.track, start, stop, space, vector,
+                        labels=labels[:N_LABELS],
+                    )  # fmt: skip
+        if Modality.SPEECH in piece.makes and sound.rate_hz == self.models.speech.rate_hz and _is_audible(sound):
+            said = self.models.speech.read(sound.samples)
+            if not sound.main:
+                said = [replace(u, track=f"{u.track}:{sound.track}") for u in said]
+            yield from self._said(piece, said, sound.start_seconds)
 
     def _read(self, piece: Piece, transcript: Transcript) -> Iterator[Moment]:
         lines = [
@@ -273,24 +283,29 @@ def assemble(job: Job, made: Sequence[Made], models: Models, fusion: Mapping[Mod
 
 
 def _one_voice(moments: list[Moment]) -> list[Moment]:
-    """A transcript that came with the file beats what was heard in it."""
-    given = any(m.modality == Modality.SPEECH and not _is_heard(m) for m in moments)
-    return [m for m in moments if m.modality != Modality.SPEECH or not given or not _is_heard(m)]
+    """A transcript that came with the file beats what was heard in its main track; the others say something else."""
+    given = any(m.modality == Modality.SPEECH and not _HEARD.match(m.track) for m in moments)
+    return [m for m in moments if m.modality != Modality.SPEECH or not given or not _HEARD_IN_MAIN.fullmatch(m.track)]
 
 
-def _is_heard(moment: Moment) -> bool:
-    """Tell whether words came from the speech reader."""
-    return moment.track.removeprefix(TRACK).startswith(("speech", "translation:"))
+_HEARD = re.compile(rf"({TRACK})?(speech|translation:)")
+"""Tracks of words that came from the speech reader."""
+_HEARD_IN_MAIN = re.compile(rf"({TRACK})?(speech|translation:[^:]+)")
+
+
+def _is_audible(sound: SoundChunk) -> bool:
+    """Tell whether anything in it is louder than silence; many files have tracks with nothing in them."""
+    return bool(np.abs(sound.samples).max(initial=0) >= QUIETEST_RMS)
 
 
 def _windows(sound: SoundChunk, sampling: Sampling) -> Iterator[tuple[float, float, NDArray[np.float32]]]:
     """Cut sound into equal windows of about `window_seconds`; leave out silent ones."""
-    n = max(1, round(len(sound.samples) / (sampling.window_seconds * sampling.rate_hz)))
+    n = max(1, round(len(sound.samples) / (sampling.window_seconds * sound.rate_hz)))
     edges = np.linspace(0, len(sound.samples), n + 1).astype(int)
     for first, last in pairwise(edges):
         samples = sound.samples[first:last]
         if len(samples) and float(np.sqrt(np.mean(np.square(samples)))) >= QUIETEST_RMS:
-            times = (sound.start_seconds + edge / sampling.rate_hz for edge in (first, last))
+            times = (sound.start_seconds + edge / sound.rate_hz for edge in (first, last))
             start, stop = (round(float(t), 3) for t in times)
             yield start, stop, samples
 

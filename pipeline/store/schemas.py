@@ -32,8 +32,11 @@ ASSETS = pa.schema(
         ("metadata", pa.map_(pa.string(), pa.string())),
         ("words", pa.string()),
         ("recipe", pa.map_(pa.string(), pa.string())),
+        ("timecode", pa.string()),
+        ("audio_tracks", pa.int32()),
     ]
 )
+"""New columns go to the end and may be null: `Tables.create` adds them to the tables of an older archive."""
 
 MOMENTS = pa.schema(
     [
@@ -144,6 +147,8 @@ def _asset(row: AssetRow) -> dict[str, object]:
         "metadata": list(facts.metadata.items()) if facts else [],
         "words": row.words,
         "recipe": list(row.recipe.items()),
+        "timecode": facts.timecode if facts else "",
+        "audio_tracks": facts.audio_tracks if facts else 0,
     }
 
 
@@ -154,6 +159,8 @@ def _asset_row(row: Mapping[str, Any]) -> AssetRow:
         facts = Facts(
             media=Media(row["media"]),
             metadata=dict(row["metadata"] or ()),
+            timecode=str(row.get("timecode") or ""),  # no such columns, or no values, in what an older version wrote
+            audio_tracks=int(row.get("audio_tracks") or 0),
             **{name: row[name] for name in names},
         )
     return AssetRow(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from pipeline.errors import ArchiveError, IntegrityError
@@ -28,6 +28,7 @@ from pipeline.media import Modality
 from pipeline.store.schemas import ASSETS, MOMENTS, AssetRow, asset_rows, asset_table
 
 APPLICATION = "rushes-ingest"
+_SCHEMAS = {"assets": ASSETS, "moments": MOMENTS}
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,13 @@ class Tables:
         self._pending = root / "pending"
 
     def create(self) -> None:
-        """Make the tables that do not exist yet."""
-        for name, schema, partitions in (("assets", ASSETS, None), ("moments", MOMENTS, ["space"])):
-            DeltaTable.create(str(self.root / name), schema=schema, partition_by=partitions, mode="ignore")
+        """Make the tables that do not exist yet, and add the columns that those of an older version lack."""
+        for name, partitions in (("assets", None), ("moments", ["space"])):
+            wanted = _SCHEMAS[name]
+            table = DeltaTable.create(str(self.root / name), schema=wanted, partition_by=partitions, mode="ignore")
+            known = {column.name for column in table.schema().fields}
+            if missing := [column for column in Schema.from_arrow(wanted).fields if column.name not in known]:
+                table.alter.add_columns(missing)  # metadata only: the files stay, their rows read as null
 
     def commit(self, batch: Batch) -> None:
         """Make a batch visible, exactly once; killed anywhere, it is either absent or finished by `recover`."""
@@ -116,7 +121,8 @@ class Tables:
         try:
             plan = json.loads((self._pending / "plan.json").read_bytes())
             rows = {
-                name: pa.ipc.open_file(self._pending / f"{name}.arrow").read_all() for name in ("moments", "assets")
+                name: _widened(pa.ipc.open_file(self._pending / f"{name}.arrow").read_all(), schema)
+                for name, schema in _SCHEMAS.items()
             }
         except (OSError, ValueError, pa.ArrowException) as exc:
             raise IntegrityError(
@@ -171,6 +177,14 @@ def _quoted(names: Iterable[str]) -> str:
     if bad := [name for name in names if not name.isalnum()]:
         raise ValueError(f"Only plain ids and names go into a predicate, got {bad[0]!r}.")
     return ", ".join(f"'{name}'" for name in names)
+
+
+def _widened(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows, which an older version may have staged, with nulls in the columns that they lack."""
+    for column in schema:
+        if column.name not in rows.column_names:
+            rows = rows.append_column(column, pa.nulls(len(rows), column.type))
+    return rows
 
 
 def _ipc(table: pa.Table) -> pa.Buffer:

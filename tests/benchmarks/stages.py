@@ -25,7 +25,7 @@ from pipeline.errors import MediaError
 from pipeline.ingest import ASSETS_PER_COMMIT
 from pipeline.look import Look, look_at
 from pipeline.media import FrameChunk, Modality, Outcome, Sampling, SoundChunk, Transcript
-from pipeline.recipe import Models
+from pipeline.recipe import Models, sampling_of
 from pipeline.store.discover import open_source
 from pipeline.store.schemas import moment_table
 from pipeline.store.stored import stored_moments
@@ -41,13 +41,16 @@ class _Kept:
     """What was decoded and waits for the encoders."""
 
     frames: dict[tuple[int, ...], list[NDArray[np.uint8]]] = field(default_factory=lambda: defaultdict(list))
-    sounds: list[tuple[NDArray[np.float32], bool]] = field(default_factory=list)
-    """Mono samples, and whether speech is to be read from them."""
+    sounds: list[tuple[SoundChunk, bool]] = field(default_factory=list)
+    """Stretches of sound, and whether speech is to be read from them."""
     texts: list[str] = field(default_factory=list)
 
-    def is_full(self, rate_hz: int) -> bool:
+    def is_full(self) -> bool:
         n_frames = sum(len(pixels) for group in self.frames.values() for pixels in group)
-        return n_frames >= FRAMES_PER_BATCH or sum(len(s) for s, _ in self.sounds) >= SECONDS_PER_BATCH * rate_hz
+        return n_frames >= FRAMES_PER_BATCH or self._seconds() >= SECONDS_PER_BATCH
+
+    def _seconds(self) -> float:
+        return sum(len(sound.samples) / sound.rate_hz for sound, _ in self.sounds)
 
 
 def bare_seconds(ingested: Archive, scratch: Path) -> dict[str, float]:
@@ -58,7 +61,7 @@ def bare_seconds(ingested: Archive, scratch: Path) -> dict[str, float]:
         scratch: a folder that does not exist yet.
     """
     models = Models.of(ingested.settings.profile)
-    sampling = ingested.settings.sampling
+    sampling = sampling_of(ingested.settings, models)
     _load_weights(models, sampling)
     spent: Counter[str] = Counter()
     kept = _Kept()
@@ -67,7 +70,7 @@ def bare_seconds(ingested: Archive, scratch: Path) -> dict[str, float]:
         kept.texts += [line.text for transcript in look.transcripts for line in transcript.lines]
         for item in _decoded(look, sampling, spent):
             _keep(item, kept, reads=not look.transcripts)
-            if kept.is_full(sampling.rate_hz):
+            if kept.is_full():
                 _encode(kept, models, sampling, spent)
                 kept = _Kept()
     _encode(kept, models, sampling, spent)
@@ -113,7 +116,7 @@ def _keep(item: object, kept: _Kept, *, reads: bool) -> None:
     if isinstance(item, FrameChunk):
         kept.frames[item.pixels.shape[1:]].append(item.pixels)
     elif isinstance(item, SoundChunk):
-        kept.sounds.append((item.samples, reads))
+        kept.sounds.append((item, reads))
     elif isinstance(item, Transcript):
         kept.texts += [line.text for line in item.lines]
 
@@ -124,15 +127,15 @@ def _encode(kept: _Kept, models: Models, sampling: Sampling, spent: Counter[str]
         with _timed(spent, "visual"):
             for first in range(0, len(frames), FRAMES_PER_BATCH):
                 models.visual.encode_frames(frames[first : first + FRAMES_PER_BATCH])
-    for samples, reads in kept.sounds:
-        if not len(samples):
-            continue
-        windows = np.array_split(samples, max(1, round(len(samples) / sampling.window_seconds / sampling.rate_hz)))
-        with _timed(spent, "audio"):
-            models.audio.encode_sound(windows)
-        if reads:
+    for sound, reads in kept.sounds:
+        seconds = len(sound.samples) / sound.rate_hz
+        if seconds and sound.rate_hz == models.audio.spec.rate_hz:
+            windows = np.array_split(sound.samples, max(1, round(seconds / sampling.window_seconds)))
+            with _timed(spent, "audio"):
+                models.audio.encode_sound(windows)
+        if seconds and reads and sound.rate_hz == models.speech.rate_hz:
             with _timed(spent, "speech"):
-                kept.texts += [said.text for said in models.speech.read(samples)]
+                kept.texts += [said.text for said in models.speech.read(sound.samples)]
     if kept.texts:
         with _timed(spent, "text"):
             models.text.encode_texts(kept.texts)
@@ -161,7 +164,7 @@ def _store(ingested: Archive, scratch: Path) -> dict[str, float]:
 def _load_weights(models: Models, sampling: Sampling) -> None:
     models.visual.encode_frames(np.zeros((1, sampling.size_px, sampling.size_px, 3), np.uint8))
     models.text.encode_texts(["a word"])
-    noise = np.random.default_rng(0).normal(0, 0.1, 2 * sampling.rate_hz).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * max(sampling.rates_hz)).astype(np.float32)
     models.audio.encode_sound([noise])
     models.speech.read(noise)
 

@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from pipeline.decode import wire
 from pipeline.media import Ending, Facts, Media, SoundChunk
 
 FACTS = Facts(Media.AUDIO, "wav", duration_seconds=9.0)
-SOUND = SoundChunk(np.zeros(1600, np.float32), 0.0)
+SOUND = SoundChunk(np.zeros(1600, np.float32), 0.0, 16000)
 
 
 class Opener:
@@ -90,13 +91,23 @@ ATTEMPTS = {
 }
 
 FRAMES = {"is": "FrameChunk", "shape": [1, 2, 2, 3], "at_seconds": [0.0], "shots": [[0, 1, 0, 1]]}
+HEARD = {"is": "SoundChunk", "length": 4, "start_seconds": 0, "rate_hz": 16000, "track": "a:0", "main": True}
+
+
+TOLD = {"is": "Facts", **asdict(FACTS), "metadata": {}}
+
+
 LIES = {
     "shape": {**FRAMES, "shape": [2**19, 2**19, 2**19, 3]},
     "negative": {**FRAMES, "shape": [-1, 2, 2, 3]},
     "times": {**FRAMES, "at_seconds": [0.0, 1.0]},
     "nan": b'{"is": "Beat", "at_seconds": NaN}',
     "shots": {**FRAMES, "shots": [[0, 1, 0, 7]]},
-    "sound": {"is": "SoundChunk", "length": 2**40, "start_seconds": 0},
+    "sound": {**HEARD, "length": 2**40},
+    "rate": {**HEARD, "rate_hz": 2**31},
+    "track": {**HEARD, "track": "a:0; DROP TABLE"},
+    "main": {**HEARD, "main": "yes"},
+    "timecode": {**TOLD, "timecode": "99:99:99:99"},
     "unknown": {"is": "Surprise"},
     "list": [1, 2, 3],
     "deep": b"[" * 100_000,
@@ -113,7 +124,7 @@ def lie(out, which: str) -> None:
 
 
 def loud(out, _: str) -> None:
-    raw(out, {"is": "SoundChunk", "length": 4, "start_seconds": 0}, np.full(4, np.inf, "<f4").tobytes())
+    raw(out, HEARD, np.full(4, np.inf, "<f4").tobytes())
 
 
 def huge(out, _: str) -> None:

@@ -1,11 +1,13 @@
 """Small media with known content, made with PyAV: what the tests of the decoder decode."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 TICKS = 90_000
 """Time base of what is written, unless the container has its own."""
@@ -130,9 +132,53 @@ def write_sound(path: Path, sound: np.ndarray, codec: str, rate_hz: int = 16000,
     return path
 
 
-def encoded_sound(stream, sound: np.ndarray, rate_hz: int, start_seconds: float) -> list:
+@dataclass(frozen=True)
+class Heard:
+    """One audio stream of a file."""
+
+    sound: np.ndarray
+    """float32 [channels, T]."""
+    codec: str = "pcm_s16le"
+    rate_hz: int = 48000
+    language: str = ""
+    flags: Disposition | None = None
+    """None: as the container does it."""
+    title: str = ""
+    layout: str = ""
+    start_seconds: float = 0.0
+
+
+def write_tracks(path: Path, streams: Sequence[Heard], frames: Sequence[np.ndarray] = (), rate: int = 25) -> Path:
+    """Write a file with several audio streams, and pictures where there are any; return its path."""
+    with av.open(str(path), "w") as out:
+        packets = []
+        if frames:
+            video = out.add_stream("mpeg2video", rate=rate)
+            video.height, video.width = frames[0].shape[:2]
+            video.pix_fmt, video.codec_context.thread_count = "yuv420p", 1
+        heard = [(out.add_stream(h.codec, rate=h.rate_hz, layout=_layout(h.sound, h.layout)), h) for h in streams]
+        for stream, h in heard:
+            for key, text in (("language", h.language), ("title", h.title)):
+                if text:
+                    stream.metadata[key] = text
+            if h.flags is not None:
+                stream.disposition = h.flags
+        if frames:
+            packets += list(_encoded_frames(video, frames, rate, None, 0.0))
+        for stream, h in heard:
+            packets += encoded_sound(stream, h.sound, h.rate_hz, h.start_seconds, h.layout)
+        for packet in sorted(packets, key=lambda p: float((p.dts if p.dts is not None else p.pts) * p.time_base)):
+            out.mux(packet)
+    return path
+
+
+def _layout(sound: np.ndarray, layout: str = "") -> str:
+    return layout or ("mono" if len(sound) == 1 else "stereo")
+
+
+def encoded_sound(stream, sound: np.ndarray, rate_hz: int, start_seconds: float, layout: str = "") -> list:
     """Return the packets of a sound."""
-    layout = "mono" if len(sound) == 1 else "stereo"
+    layout = _layout(sound, layout)
     whole = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T.reshape(1, -1)), format="flt", layout=layout)
     whole.sample_rate, whole.time_base, whole.pts = rate_hz, Fraction(1, rate_hz), round(start_seconds * rate_hz)
     context = stream.codec_context

@@ -60,7 +60,8 @@ def test_a_child_that_dies_or_lies_becomes_a_reason(faulty, tmp_path, fault, rea
     assert error.value.reason == reason
 
 
-@pytest.mark.parametrize("lie", ["shape", "negative", "times", "nan", "shots", "sound", "unknown", "list", "deep",
+@pytest.mark.parametrize("lie", ["shape", "negative", "times", "nan", "shots", "sound", "rate", "track", "main",
+                                 "timecode", "unknown", "list", "deep",
                                  "binary", "pickle", "reason", "early"])  # fmt: skip
 def test_an_answer_that_is_none_of_ours_is_refused_before_it_is_believed(faulty, tmp_path, lie):
     with pytest.raises(MediaError, match="protocol"):

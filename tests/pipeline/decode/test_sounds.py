@@ -61,7 +61,7 @@ def test_every_format_gives_the_sound_that_was_written(tmp_path, name, codec, ra
 
 def test_other_rates_are_made_on_request(tmp_path):
     path = write_sound(tmp_path / "a.wav", tone(1.0, 44100), "pcm_s16le", 44100)
-    _, (chunk,), _ = decoded(path, replace(Sampling(), rate_hz=48000))
+    _, (chunk,), _ = decoded(path, replace(Sampling(), rates_hz=(48000,)))
     assert len(chunk.samples) == pytest.approx(48000, abs=100)
 
 

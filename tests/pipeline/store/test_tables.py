@@ -4,15 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from pipeline.errors import IntegrityError
 from pipeline.media import Facts, Media, Modality, Moment, Outcome
-from pipeline.store.schemas import AssetRow, Location, moment_table
+from pipeline.store.schemas import ASSETS, MOMENTS, AssetRow, Location, asset_table, moment_table
 from pipeline.store.tables import Batch, Tables
 
 ALL = frozenset(Modality)
@@ -47,6 +49,43 @@ def tables_at(path: Path) -> Tables:
     tables = Tables(path / "tables")
     tables.create()
     return tables
+
+
+def test_an_archive_of_an_older_version_opens_and_goes_on(tmp_path):
+    new = {"timecode", "audio_tracks"}
+    older = pa.schema([column for column in ASSETS if column.name not in new])
+    tables = Tables(tmp_path / "tables")
+    DeltaTable.create(str(tables.root / "moments"), schema=MOMENTS, partition_by=["space"])
+    DeltaTable.create(str(tables.root / "assets"), schema=older)
+    write_deltalake(
+        str(tables.root / "assets"), asset_table(batch(["a1", "b2"]).assets).select(older.names), mode="append"
+    )
+    given = sorted(batch(["a1", "b2"]).assets, key=lambda row: row.asset_id)
+    assert sorted(tables.assets(), key=lambda row: row.asset_id) == given, "it can be read before anybody writes"
+    files = sorted((tables.root / "assets").glob("*.parquet"))
+
+    tables.create()
+    assert sorted((tables.root / "assets").glob("*.parquet")) == files, "nothing is written anew"
+    assert sorted(tables.assets(), key=lambda row: row.asset_id) == given
+    version = tables.versions()["assets"]
+    tables.create()
+    assert tables.versions()["assets"] == version
+
+    told = replace(given[0], facts=replace(given[0].facts, timecode="10:00:00;02", audio_tracks=3))
+    third = batch(["c3"])
+    tables.commit(Batch([told, *third.assets], third.moments, {"a1": ALL}))
+    assert sorted(tables.assets(), key=lambda row: row.asset_id) == [told, given[1], *third.assets]
+
+
+def test_a_batch_that_an_older_version_staged_is_finished(tmp_path):
+    tables = tables_at(tmp_path)
+    tables._stage(batch(["a1"]))
+    path = tables.root / "pending/assets.arrow"
+    rows = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all().drop_columns(["timecode", "audio_tracks"])
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    assert tables.recover()
+    assert tables.assets() == list(batch(["a1"]).assets)
 
 
 def test_rows_come_back_as_they_were(tmp_path):
