@@ -128,6 +128,8 @@ class _Film:
                         yield Beat(track.reached_seconds)
         except av.error.MemoryError:
             raise
+        except IndexError:  # PyAV trips over a stream that began half-way, at the end, once all others were flushed
+            pass
         except (
             av.error.FFmpegError,
             ValueError,

@@ -47,7 +47,7 @@ class VideoTrack:
         self.reached_seconds = 0.0
         self._stream, self._wanted, self._origin = stream, wanted, origin_seconds
         self._aspect = float(stream.sample_aspect_ratio or 1)
-        self._rate = float(stream.average_rate or stream.guessed_rate or 25)
+        self._rate = min(1000.0, max(0.01, float(stream.average_rate or stream.guessed_rate or 25)))  # headers lie
         self._detector, self._sampler = cuts.CutDetector(), plan.Sampler(wanted)
         self._skims = True
         self._scaler, self._eye = pixels.Scaler(wanted.size_px), pixels.Eye()
