@@ -11,7 +11,9 @@ from pipeline.decode import children, files, wire
 from pipeline.decode.limits import Limits
 from pipeline.decode.sniff import BYTES_NEEDED, Kind, claimed_bytes, is_text, refusal, sniff
 from pipeline.errors import MediaError
-from pipeline.media import Decoded, Ending, Facts, Modality, Sampling
+from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
+
+_SOUND = frozenset({Modality.AUDIO, Modality.SPEECH})
 
 
 def read(
@@ -34,7 +36,7 @@ def read(
         os.close(fd)
     child.budget_seconds = limits.budget_seconds(size_bytes, 0.0)
     try:
-        for item in _answers(child, limits, size_bytes):
+        for item in _answers(child, want, limits, size_bytes):
             if is_short and isinstance(item, Ending) and item.damage is None:
                 item = replace(item, damage=f"truncated_at:{item.decoded_seconds:.1f}")
             yield item
@@ -56,7 +58,7 @@ def _look(fd: int, name: str) -> tuple[Kind, int, bool]:
     return kind, size_bytes, claimed_bytes(head) > size_bytes + 1  # an odd chunk's last byte is often left out
 
 
-def _answers(child: children.Child, limits: Limits, size_bytes: int) -> Iterator[Decoded]:
+def _answers(child: children.Child, want: frozenset[Modality], limits: Limits, size_bytes: int) -> Iterator[Decoded]:
     """Yield the child's answers; whatever ends it becomes an error, or an ending once there is content."""
     facts: Facts | None = None
     reached, content = 0.0, False
@@ -80,10 +82,19 @@ def _answers(child: children.Child, limits: Limits, size_bytes: int) -> Iterator
                 facts = message
                 child.budget_seconds = limits.budget_seconds(size_bytes, message.duration_seconds)
             case Ending():
-                if message.damage is not None and not content:
-                    raise MediaError(message.damage, "nothing of it could be decoded")
+                damage = message.damage or ("no_content" if _promises(facts, want) else None)
+                if damage is not None and not content:
+                    raise MediaError(damage, "nothing of it could be decoded")
                 yield message
                 return
             case _:
                 content = True
         yield message
+
+
+def _promises(facts: Facts | None, want: frozenset[Modality]) -> bool:
+    """Tell whether the file's header names a stream that is wanted, so that something has to come out of it."""
+    if facts is None:
+        return False
+    pictures = bool(facts.video_codec) or facts.media == Media.IMAGE
+    return (pictures and Modality.VISUAL in want) or (bool(facts.audio_codec) and not want.isdisjoint(_SOUND))
