@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -93,11 +94,11 @@ ATTEMPTS = {
     "dup": lambda _: os.dup(0),
     "socket": lambda _: socket.create_connection(("127.0.0.1", 1)),
     "udp": lambda _: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
-    "rename": lambda path: os.rename(path, path + "-renamed"),
+    "rename": lambda path: Path(path).rename(path + "-renamed"),
     "truncate": lambda path: os.truncate(path, 0),
     "unlink": os.unlink,
-    "mkdir": lambda path: os.mkdir(path + "-made"),
-    "symlink": lambda path: os.symlink(path, path + "-linked"),
+    "mkdir": lambda path: Path(path + "-made").mkdir(),
+    "symlink": lambda path: Path(path + "-linked").symlink_to(path),
     "signal": lambda _: os.kill(os.getppid(), 0),
     "fork": fork,
     "thread": lambda _: threading.Thread(target=int).start(),

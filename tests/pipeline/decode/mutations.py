@@ -40,7 +40,8 @@ _STEREO = ("vorbis", "wmav1", "wmav2")
 
 FILMS: tuple[tuple[str, str, str], ...] = (
     ("h264.mp4", "libx264", "aac"), ("hevc.mp4", "libx265", "ac3"), ("av1.mp4", "libsvtav1", "libopus"),
-    ("mpeg4.mp4", "mpeg4", "libmp3lame"), ("h263.3gp", "h263", "libopencore_amrnb"), ("prores.mov", "prores_ks", "pcm_s16le"),
+    ("mpeg4.mp4", "mpeg4", "libmp3lame"), ("h263.3gp", "h263", "libopencore_amrnb"),
+    ("prores.mov", "prores_ks", "pcm_s16le"),
     ("mjpeg.mov", "mjpeg", "pcm_mulaw"), ("dnxhd.mov", "dnxhd", "alac"), ("v210.mov", "v210", ""),
     ("raw.mov", "rawvideo", ""), ("h264.mkv", "libx264", "vorbis"), ("hevc.mkv", "libx265", "flac"),
     ("ffv1.mkv", "ffv1", "wavpack"), ("vp9.webm", "libvpx-vp9", "libopus"), ("vp8.webm", "libvpx", "vorbis"),
@@ -56,7 +57,8 @@ FILMS: tuple[tuple[str, str, str], ...] = (
 SOUNDS: tuple[tuple[str, str], ...] = (
     ("pcm.wav", "pcm_s16le"), ("float.wav", "pcm_f32le"), ("adpcm.wav", "adpcm_ms"), ("a.flac", "flac"),
     ("a.mp3", "libmp3lame"), ("aac.m4a", "aac"), ("alac.m4a", "alac"), ("a.aac", "aac"), ("a.opus", "libopus"),
-    ("vorbis.ogg", "vorbis"), ("flac.ogg", "flac"), ("a.aiff", "pcm_s16be"), ("a.caf", "alac"), ("mulaw.au", "pcm_mulaw"),
+    ("vorbis.ogg", "vorbis"), ("flac.ogg", "flac"), ("a.aiff", "pcm_s16be"), ("a.caf", "alac"),
+    ("mulaw.au", "pcm_mulaw"),
     ("a.wv", "wavpack"), ("a.wma", "wmav2"), ("a.amr", "libopencore_amrnb"), ("a.ac3", "ac3"), ("a.eac3", "eac3"),
     ("a.mp2", "mp2"), ("a.mka", "eac3"),
 )  # fmt: skip
@@ -64,8 +66,9 @@ PICTURES = ("a.png", "alpha.png", "deep.png", "palette.gif", "moving.gif", "a.jp
             "lossless.webp", "moving.webp", "a.tiff", "lzw.tiff", "a.bmp", "a.avif")  # fmt: skip
 TEXTS = {
     "show.srt": "\n".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\n<i>line</i> {n} näive\n" for n in range(1, 9)),
-    "show.vtt": "WEBVTT\n\nNOTE no\n\n" + "\n".join(f"00:0{n}.000 --> 00:0{n}.900 align:start\nline {n}\n" for n in range(8)),
-    "film.json": '{"title": "A film", "tags": ["one", "two"], "when": {"from": 1.5, "to": null}, "description": "\\u00e9"}',
+    "show.vtt": "WEBVTT\n\nNOTE no\n\n"
+    + "\n".join(f"00:0{n}.000 --> 00:0{n}.900 align:start\nline {n}\n" for n in range(8)),
+    "film.json": '{"title": "A film", "tags": ["one", "two"], "when": {"from": 1.5, "to": null}, "date": "\\u00e9"}',
 }  # fmt: skip
 
 
@@ -141,7 +144,7 @@ def _exif() -> bytes:
 
 
 EXTREMES = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\x80\0\0\0", b"\0\0\0\x01",
-            b"\xff\xff", b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\x01" + bytes(7), b"\0\0\0\x08", b"\0\x01\0\0")  # fmt: skip
+            b"\xff\xff", b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\x01" + bytes(7), b"\0\0\0\x08")  # fmt: skip
 """What length fields are set to, in either order of bytes."""
 
 
@@ -170,13 +173,8 @@ def harmed(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     body = bytearray(data)
     at, length = _place(len(body), rng), int(rng.integers(1, 2 + len(body) // int(rng.choice([2, 8, 64]))))
     match int(rng.integers(10)):
-        case 0:
-            for _ in range(int(rng.integers(1, 60))):
-                body[_place(len(body), rng)] ^= 1 << int(rng.integers(8))
-        case 1:
-            body[at : at + length] = bytes([int(rng.choice([0, 255, int(rng.integers(256))]))]) * len(body[at : at + length])
-        case 2:
-            body[at : at + length] = rng.bytes(len(body[at : at + length]))
+        case 0 | 1 | 2:
+            _overwrite(body, rng)
         case 3:
             del body[at:]
         case 4:
@@ -186,14 +184,27 @@ def harmed(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
         case 6:
             to = _place(len(body), rng)
             body[at : at + length], body[to : to + length] = body[to : to + length], body[at : at + length]
-        case 7 | 8:
+        case 7:
+            start = int(rng.integers(len(other)))
+            body[at : at + int(rng.choice([0, length]))] = other[start : start + int(rng.integers(1, 1 + len(other)))]
+        case _:
             for _ in range(int(rng.integers(1, 4))):
                 where, field = _place(len(body), rng), EXTREMES[int(rng.integers(len(EXTREMES)))]
                 body[where : where + len(field)] = field
-        case _:
-            start = int(rng.integers(len(other)))
-            body[at : at + int(rng.choice([0, length]))] = other[start : start + int(rng.integers(1, 1 + len(other)))]
     return bytes(body)
+
+
+def _overwrite(body: bytearray, rng: np.random.Generator) -> None:
+    """Flip bits here and there, or fill a run of bytes with one value or with noise."""
+    at, how = _place(len(body), rng), int(rng.integers(3))
+    length = min(len(body) - at, int(rng.integers(1, 2 + len(body) // 8)))
+    if how == 0:
+        for _ in range(int(rng.integers(1, 60))):
+            body[_place(len(body), rng)] ^= 1 << int(rng.integers(8))
+    elif how == 1:
+        body[at : at + length] = rng.choice([b"\0", b"\xff", b"G", b" "]) * length
+    else:
+        body[at : at + length] = rng.bytes(length)
 
 
 def _place(size: int, rng: np.random.Generator) -> int:

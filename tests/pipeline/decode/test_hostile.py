@@ -166,7 +166,9 @@ def test_a_film_cut_at_any_box_is_never_taken_for_whole(tmp_path, flags):
                 assert found != WHOLE, f"cut at {end} of {len(data)}"
 
 
-@pytest.mark.parametrize("name", ["h264.mp4", "hevc.mkv", "mpeg4.avi", "a.flac", "a.png", "pcm.wav", "a.jpg", "wmv1.wmv"])
+@pytest.mark.parametrize(
+    "name", ["h264.mp4", "hevc.mkv", "mpeg4.avi", "a.flac", "a.png", "pcm.wav", "a.jpg", "wmv1.wmv"]
+)
 def test_a_file_cut_anywhere_ends_well_and_is_never_taken_for_whole(tmp_path, good, name):
     path = tmp_path / name
     for share in (0.02, 0.1, 0.3, 0.6, 0.9):

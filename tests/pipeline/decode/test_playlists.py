@@ -89,7 +89,7 @@ LISTS: dict[str, Callable[[str], str]] = {
     "hls": hls,
     "hls with a mark and blanks": lambda target: "\ufeff\r\n \t" + hls(target),
     "hls in lower case": lambda target: hls(target).replace("#EXTM3U", "#extm3u"),
-    "hls with a key": lambda target: hls(target).replace("#EXTINF", f'#EXT-X-KEY:METHOD=AES-128,URI="{target}"\n#EXTINF'),
+    "hls with a key": lambda target: hls(target).replace("#EXTINF", f'#EXT-X-KEY:METHOD=X,URI="{target}"\n#EXTINF'),
     "hls with a map": lambda target: hls(target).replace("#EXTINF", f'#EXT-X-MAP:URI="{target}"\n#EXTINF'),
     "hls of lists": lambda target: f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{target}\n",
     "ffconcat": lambda target: f"ffconcat version 1.0\nfile '{target}'\n",
@@ -98,7 +98,7 @@ LISTS: dict[str, Callable[[str], str]] = {
     "smil": lambda target: f'<smil><body><video src="{target}"/></body></smil>\n',
     "asx": lambda target: f'<ASX version="3.0"><Entry><Ref href="{target}"/></Entry></ASX>\n',
     "pls": lambda target: f"[playlist]\nFile1={target}\nNumberOfEntries=1\n",
-    "sdp": lambda target: f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nu={target}\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
+    "sdp": lambda target: f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nu={target}\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 9",
 }  # fmt: skip
 """Texts that players take for a list of what to play."""
 TEXTS: dict[str, Callable[[str], str]] = {
@@ -162,9 +162,9 @@ def box(name: bytes, body: bytes) -> bytes:
 
 def alias(path: str) -> bytes:
     """Return the body of a QuickTime alias record that names a file by its path."""
-    name = os.path.basename(path).encode()[:27]
-    head = bytes(10) + b"\1" + b"d".ljust(27, b"\0") + bytes(12) + bytes([len(name)]) + name.ljust(63, b"\0") + bytes(16)
-    head += struct.pack(">hh", -1, -1) + bytes(16)
+    name = path.rpartition("/")[2].encode()[:27]
+    head = bytes(10) + b"\1" + b"d".ljust(27, b"\0") + bytes(12) + bytes([len(name)]) + name.ljust(63, b"\0")
+    head += bytes(16) + struct.pack(">hh", -1, -1) + bytes(16)
     carbon = struct.pack(">HH", 2, len(path)) + path.encode() + b"\0" * (len(path) % 2)
     posix = struct.pack(">HH", 18, len(path)) + path.encode() + b"\0" * (len(path) % 2)
     return head + carbon + posix + struct.pack(">HH", 0xFFFF, 0)

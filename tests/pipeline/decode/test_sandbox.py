@@ -77,7 +77,7 @@ def test_a_child_that_hangs_is_killed_when_it_was_silent_for_too_long(faulty, tm
 def test_a_child_that_computes_for_too_long_is_killed_by_the_system(faulty, tmp_path, monkeypatch):
     monkeypatch.setattr(Limits, "budget_seconds", lambda *_: 0.0)
     monkeypatch.setattr(Child, "budget_seconds", property(lambda _: 30.0, lambda *_: None), raising=False)
-    with pytest.raises(MediaError, match="timeout.*processor time"):
+    with pytest.raises(MediaError, match=r"timeout.*processor time"):
         read(faulty, tmp_path, "burn")
 
 
