@@ -56,9 +56,12 @@ def decode(
         MediaError: nothing could be decoded; `reason` says why.
         NotMediaError: neither the file's content nor its name says that it is media.
     """
-    from pipeline.decode import children, reading
+    from pipeline.decode import children, reading, sharing
 
-    yield from reading.read(path, sampling, want, limits, children.decoders())
+    if workers > 1:
+        yield from sharing.read(path, sampling, want, limits, children.decoders(), workers)
+    else:
+        yield from reading.read(path, sampling, want, limits, children.decoders())
 
 
 def probe(path: Path, limits: Limits = DEFAULT_LIMITS) -> Facts:

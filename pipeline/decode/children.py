@@ -139,6 +139,10 @@ class Child:
         """For how long it was waited for; while nobody reads, the child's time does not count."""
         self.budget_seconds = float("inf")
 
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when the child has said something, for `select`."""
+        return self._heard
+
     def receive(self) -> wire.Message:
         """Return its next message.
 

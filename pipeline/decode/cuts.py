@@ -90,11 +90,19 @@ class CutDetector:
         self._level = 0.0
         self._steps: deque[tuple[float, Signature, float]] = deque(maxlen=_FADE_STEPS[-1] + 2)
 
-    def push(self, at_seconds: float, frame: Signature) -> float | None:
-        """Take the next frame; return the time of the first frame of a new shot, once one is certain."""
+    def push(self, at_seconds: float, frame: Signature, *, dense: bool = True) -> float | None:
+        """Take the next frame; return the time of the first frame of a new shot, once one is certain.
+
+        Args:
+            at_seconds: when it is displayed.
+            frame: what it looks like.
+            dense: False: frames before it were left out, so that it is compared with the last one alone.
+        """
         if self._last is None:
             self._last = (at_seconds, frame)
             return None
+        if not dense:
+            return self._after_gap(at_seconds, frame)
         (before, old), self._last = self._last, (at_seconds, frame)
         cut = self._hard(before, old, at_seconds, frame)
         if cut is not None:
@@ -102,9 +110,24 @@ class CutDetector:
             return cut
         return None if self._pending else self._faded(at_seconds, frame)
 
+    def differs(self, frame: Signature) -> bool:
+        """Tell whether a frame shows something else than the last one."""
+        return self._last is not None and change(self._last[1], frame) > _CUT
+
     def finish(self) -> float | None:
         """Return the cut that the film ended too early to make certain, if there is one."""
         return self._pending[0] if self._pending else None
+
+    def _after_gap(self, at_seconds: float, frame: Signature) -> float | None:
+        """Compare a frame with the last one before it that was seen."""
+        pending, differs = self._pending, self.differs(frame)
+        if pending is not None and change(pending[1], frame) < _CUT:
+            pending, differs = None, False  # a flash: the old picture is back
+        self._last, self._pending, self._level = (at_seconds, frame), None, 0.0
+        self._steps.clear()
+        if differs:
+            return at_seconds
+        return pending[0] if pending else None
 
     def _hard(self, before: float, old: Signature, now: float, frame: Signature) -> float | None:
         certain = None

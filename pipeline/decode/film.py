@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,14 +12,17 @@ from av.stream import Discard, Disposition
 
 from pipeline.decode import allowlist
 from pipeline.decode.limits import Limits
+from pipeline.decode.outline import Survey, survey
 from pipeline.decode.sound import SoundTrack
 from pipeline.decode.subtitles import TextTrack
-from pipeline.decode.video import VideoTrack
+from pipeline.decode.video import Share, VideoTrack
 from pipeline.decode.wire import Beat
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
 
 _BEAT_SECONDS = 0.5
+_SLOPPY_SECONDS = 0.1
+"""An index and a packet state a key frame's time within this."""
 _SHORT_SECONDS = 1.0
 """A stream that ends this much, or a fiftieth of its length, before its container says is truncated."""
 _STATES_LENGTH = {"mov", "matroska", "avi", "wav", "flac", "asf", "flv", "mxf", "aiff", "caf", "ivf"}
@@ -29,7 +33,13 @@ _DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version",
 
 
 def decode_film(
-    fd: int, demuxers: tuple[str, ...], wanted: Sampling, want: frozenset[Modality], limits: Limits
+    fd: int,
+    demuxers: tuple[str, ...],
+    wanted: Sampling,
+    want: frozenset[Modality],
+    limits: Limits,
+    worker: int = 0,
+    workers: int = 1,
 ) -> Iterator[Decoded | Beat]:
     """Yield a film's or sound file's facts, then its frames, sound and text in the order of decoding, then its ending.
 
@@ -39,13 +49,23 @@ def decode_film(
         wanted: what is kept.
         want: visual for frames, audio or speech for sound, speech or text for subtitles; the rest is not decoded.
         limits: streams and frame size.
+        worker: which of those that share the film's pictures this is, counted from 0.
+        workers: how many share them.
 
     Raises:
         MediaError: `unreadable`, `no_streams`, `too_many_streams:N`, `too_large:WxH` or `unsupported_codec:NAME`.
     """
+    surveyed = None
     with _opened(fd, demuxers) as container:
-        film = _Film(container, wanted, want, limits)
-        yield from film.run()
+        film = _Film(container, limits)
+        if Modality.VISUAL in want:
+            surveyed = film.survey(wanted)
+        if surveyed is None or not surveyed.moved:
+            yield from film.run(wanted, want, surveyed, worker, workers)
+            return
+    os.lseek(fd, 0, os.SEEK_SET)
+    with _opened(fd, demuxers) as container:
+        yield from _Film(container, limits).run(wanted, want, surveyed, worker, workers)
 
 
 def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
@@ -62,8 +82,8 @@ def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
 class _Film:
     """An open container, the tracks of it that are decoded, and what went wrong on the way."""
 
-    def __init__(self, container: Any, wanted: Sampling, want: frozenset[Modality], limits: Limits) -> None:
-        self._container = container
+    def __init__(self, container: Any, limits: Limits) -> None:
+        self._container, self._limits = container, limits
         self._missing = ""
         """The first stream that was left out although somebody asked for it."""
         streams = container.streams
@@ -81,14 +101,23 @@ class _Film:
         """Why the container could not be read to its end."""
         self.tracks: dict[int, VideoTrack | SoundTrack | TextTrack] = {}
         self.pictures: VideoTrack | None = None
-        self._follow(wanted, want, limits)
 
-    def run(self) -> Iterator[Decoded | Beat]:
+    def survey(self, wanted: Sampling) -> Survey | None:
+        """Look at the film and decide how to decode its pictures, if it has any."""
+        return None if self._video is None else survey(self._container, self._video, self._origin(), wanted)
+
+    def run(
+        self, wanted: Sampling, want: frozenset[Modality], surveyed: Survey | None, worker: int, workers: int
+    ) -> Iterator[Decoded | Beat]:
         """Yield facts, contents and ending."""
+        self._follow(wanted, want)
+        if surveyed is not None:
+            self._watch(wanted, surveyed, Share(surveyed.starts, worker, workers))
+        self._discard_others()
         contents = self._contents()
         first: Decoded | Beat | None = None
         for first in contents:
-            if not isinstance(first, Beat) or (self.pictures is not None and self.pictures.width):
+            if not isinstance(first, Beat) or (self.pictures is not None and self.pictures.keeper.width):
                 break
             first = None
         yield self._facts()  # after the first frame, since only frames know how they are turned
@@ -97,27 +126,32 @@ class _Film:
         yield from contents
         yield self._ending()
 
-    def _follow(self, wanted: Sampling, want: frozenset[Modality], limits: Limits) -> None:
-        """Make a track of each stream that is wanted; the others are not even read."""
+    def _watch(self, wanted: Sampling, surveyed: Survey, share: Share) -> None:
+        """Make a track of the pictures."""
+        self.pictures = VideoTrack(self._video, wanted, self._limits, self._origin(), surveyed.choice, share)
+        self.tracks[self._video.index] = self.pictures
+
+    def _discard_others(self) -> None:
+        """Have the container pass over the streams that nobody asked for."""
+        for stream in self._container.streams:
+            stream.discard = Discard.default if stream.index in self.tracks else Discard.all
+
+    def _follow(self, wanted: Sampling, want: frozenset[Modality]) -> None:
+        """Make a track of each stream of sound or text that is wanted."""
         origin = self._origin()
-        if self._video is not None and Modality.VISUAL in want:
-            self.pictures = VideoTrack(self._video, wanted, limits, origin)
-            self.tracks[self._video.index] = self.pictures
         if self._sound is not None and want & {Modality.AUDIO, Modality.SPEECH}:
             self.tracks[self._sound.index] = SoundTrack(self._sound, wanted, origin)
         if want & {Modality.SPEECH, Modality.TEXT}:
             for number, stream in enumerate(self._container.streams.subtitles):
                 if (name := _codec(stream)) in allowlist.TEXT:
                     self.tracks[stream.index] = TextTrack(name, number, stream.language or "", origin)
-        for stream in self._container.streams:
-            stream.discard = Discard.default if stream.index in self.tracks else Discard.all
 
     def _contents(self) -> Iterator[Decoded | Beat]:
         if not self.tracks:
             return
         beaten = time.monotonic() - _BEAT_SECONDS
         try:
-            for packet in self._container.demux([self._container.streams[index] for index in self.tracks]):
+            for packet in self._packets():
                 track = self.tracks[packet.stream.index]
                 if isinstance(track, TextTrack):
                     track.push(packet)
@@ -128,8 +162,6 @@ class _Film:
                         yield Beat(track.reached_seconds)
         except av.error.MemoryError:
             raise
-        except IndexError:  # PyAV trips over a stream that began half-way, at the end, once all others were flushed
-            pass
         except (
             av.error.FFmpegError,
             ValueError,
@@ -141,6 +173,31 @@ class _Film:
                 yield from track.finish()
             elif (text := track.finish()) is not None:
                 yield text
+
+    def _packets(self) -> Iterator[Any]:
+        """Yield the packets of all tracks; pass over the pieces of the film that are others' work."""
+        streams = [self._container.streams[index] for index in self.tracks]
+        alone = self.pictures if len(streams) == 1 else None
+        while True:
+            for packet in self._demuxed(streams):
+                yield packet
+                if alone is not None and (at := alone.next_own_seconds) is not None:
+                    break
+            else:
+                return
+            if at == float("inf"):
+                return
+            stream = streams[0]
+            self._container.seek(round((at + _SLOPPY_SECONDS + self._origin()) / stream.time_base), stream=stream)
+            alone.sought(at)
+
+    def _demuxed(self, streams: list[Any]) -> Iterator[Any]:
+        packets = self._container.demux(streams)
+        while True:
+            try:
+                yield next(packets)
+            except (StopIteration, IndexError):
+                return  # PyAV trips over a stream that began half-way, at the end, once all others were flushed
 
     def _first(self, streams: Any, allowed: frozenset[str]) -> Any:
         """Return the stream to decode: the first default one whose codec is allowed; cover pictures are none."""
@@ -169,8 +226,8 @@ class _Film:
     def _facts(self) -> Facts:
         video, sound, container = self._video, self._sound, self._container
         width, height = (video.codec_context.width, video.codec_context.height) if video is not None else (0, 0)
-        if self.pictures is not None and self.pictures.width:
-            width, height = self.pictures.width, self.pictures.height
+        if self.pictures is not None and self.pictures.keeper.width:
+            width, height = self.pictures.keeper.width, self.pictures.keeper.height
         metadata: dict[str, str] = {}
         for source in (sound, video, container):  # the later ones overwrite
             for key, text in (source.metadata if source is not None else {}).items():
@@ -193,11 +250,13 @@ class _Film:
     def _ending(self) -> Ending:
         tracks = [track for track in self.tracks.values() if not isinstance(track, TextTrack)]
         reached = max((track.reached_seconds for track in tracks), default=0.0)
-        frames = self.pictures.frames if self.pictures is not None else 0
+        frames = self.pictures.keeper.frames if self.pictures is not None else 0
         return Ending(self._damage(tracks, reached), reached, frames)
 
     def _falls_short(self, tracks: list[VideoTrack | SoundTrack], reached: float) -> bool:
         """Tell whether a stream, or where all were decoded the whole, ended well before the container says."""
+        if self.pictures is not None and not self.pictures.owns_the_end:
+            return False  # whoever decodes the last piece will tell
         claims: list[tuple[float, float]] = []
         for stream, track in ((self._container.streams[index], track) for index, track in self.tracks.items()):
             if stream.duration and not isinstance(track, TextTrack):

@@ -10,7 +10,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from pipeline.decode import cuts
+from pipeline.decode import cuts, light
+from pipeline.decode.fields import Fields
 from pipeline.decode.shape import displayed_size, target_size
 
 _MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601} | {
@@ -18,6 +19,17 @@ _MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: C
 """A frame's colour matrix, numbered as in H.273 → the scaler's name for it."""
 _HD_LINES = 720
 """Films of so many lines that do not name their matrix use that of high definition."""
+_FILTER = Interpolation.BILINEAR
+"""How frames are scaled: by a triangle as wide as the reduction, as encoders' own antialiased resizing does.
+
+Into planar RGB, for which the scaler has vector code that rounds: packed RGB takes 1.6 times as long and is two levels
+too dark, unless it takes twice as long again. Milliseconds per frame of 720p and of 1080p to 462x260, one core: area
+0.38 and 0.64, bilinear 0.45 and 0.92, bicubic 0.71 and 1.4, packed bicubic 1.03 and 1.9; interleaving adds 0.1.
+Mean cosine of embeddings (50 frames) with those of frames that the encoder scaled itself, and with Pillow's bicubic:
+area 0.993 and 0.995, bilinear 0.999 and 0.995, bicubic 0.991 and 0.999, packed bicubic 0.991 and 0.998.
+"""
+_FROM_LIMITED = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+"""Grey of limited range, which the scaler takes for full range, whatever it is told, → full range."""
 
 
 class Scaler:
@@ -33,6 +45,7 @@ class Scaler:
         self._reformatter = VideoReformatter()
         self._shape: tuple[int, int, int] | None = None
         self._target = (0, 0)
+        self._fields = Fields()
 
     def reshaped(self, frame: av.VideoFrame, aspect: float) -> bool:
         """Note the first frame's shape; tell whether this one's differs from it.
@@ -48,17 +61,28 @@ class Scaler:
         return shape != self._shape
 
     def scale(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return the frame as uint8 [H, W, 3], RGB, upright, square pixels."""
-        width, height = self._target
+        """Return the frame as uint8 [H, W, 3], RGB, upright, square pixels, standard range."""
+        picture = self._fields.first(frame) if frame.interlaced_frame else frame
+        if light.needs_mapping(frame.color_trc, frame.color_primaries):
+            codes = np.stack(_planes(self._converted(picture, frame, "gbrp16le"), np.dtype("<u2")))
+            rgb = light.to_srgb(codes, _white(frame), frame.color_trc, frame.color_primaries)
+        else:
+            planes = _planes(self._converted(picture, frame, "gbrp"), np.dtype(np.uint8))
+            rgb = np.empty((*planes[0].shape, 3), np.uint8)
+            for channel, plane in enumerate(planes):
+                rgb[..., channel] = plane
+        if _is_grey(frame) and frame.color_range == ColorRange.MPEG:
+            rgb = _FROM_LIMITED[rgb]
+        return np.rot90(rgb, k=round(frame.rotation / 90) % 4)
+
+    def _converted(self, picture: av.VideoFrame, frame: av.VideoFrame, name: str) -> av.VideoFrame:
+        """Return a picture of the frame's, or one field of it, in the size and format that are wanted."""
         usual = Colorspace.ITU709 if frame.height >= _HD_LINES else Colorspace.ITU601
-        name = frame.format.name
-        full = frame.color_range == ColorRange.JPEG or name.startswith("yuvj") or frame.format.is_rgb
-        rgb = self._reformatter.reformat(
-            frame, width, height, "rgb24", src_colorspace=_MATRICES.get(frame.colorspace, usual),
-            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG, dst_color_range=ColorRange.JPEG,
-            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND, threads=1,
+        return self._reformatter.reformat(
+            picture, *self._target, name, src_colorspace=_MATRICES.get(frame.colorspace, usual),
+            src_color_range=ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG, dst_color_range=ColorRange.JPEG,
+            interpolation=_FILTER, threads=1,
         )  # fmt: skip
-        return np.rot90(rgb.to_ndarray(), k=round(frame.rotation / 90) % 4)
 
 
 class Eye:
@@ -79,6 +103,29 @@ class Eye:
         luma = _samples(frame, 0, rows, columns)
         chroma = np.stack([_samples(frame, index, cuts.ROWS, cuts.COLUMNS) for index in (1, 2)])
         return cuts.signature(luma, chroma)
+
+
+def _is_grey(frame: av.VideoFrame) -> bool:
+    return bool(frame.format.name.startswith(("gray", "ya8", "ya16")))
+
+
+def _is_full(frame: av.VideoFrame) -> bool:
+    """Tell whether black is 0, rather than 16 of 255."""
+    return bool(frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj") or frame.format.is_rgb)
+
+
+def _white(frame: av.VideoFrame) -> int:
+    """Return the 16-bit code that the scaler makes of full level."""
+    if not _is_full(frame):
+        return 65283
+    bits = frame.format.components[0].bits
+    return (2**bits - 1) << (16 - bits) if bits <= 16 else 65535
+
+
+def _planes(frame: av.VideoFrame, dtype: np.dtype[Any]) -> list[NDArray[Any]]:
+    """Return red, green and blue of a planar RGB frame, [H, W] each."""
+    rows = [np.frombuffer(memoryview(plane), dtype).reshape(frame.height, -1) for plane in frame.planes]
+    return [rows[index][:, : frame.width] for index in (2, 0, 1)]  # they are stored as green, blue, red
 
 
 @lru_cache(maxsize=16)

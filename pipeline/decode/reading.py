@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,34 +15,61 @@ from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
 
 _SOUND = frozenset({Modality.AUDIO, Modality.SPEECH})
+_SHARED_BYTES = 4_000_000
+"""A smaller film is decoded before a second worker has begun."""
 
 
 def read(
     path: Path, sampling: Sampling, want: frozenset[Modality], limits: Limits, server: children.ForkServer
 ) -> Iterator[Decoded]:
     """Yield what `pipeline.decode.decode` promises, from a child of this server."""
-    fd = files.open_regular(path)
-    try:
-        kind, size_bytes, is_short = _look(fd, path.name)
-        request = {
-            "media": kind.media,
-            "allowed": kind.demuxers,
-            "sampling": asdict(sampling),
-            "want": sorted(want),
-            "limits": asdict(limits),
-            "cpu_seconds": limits.budget_seconds(size_bytes, 0.0),
-        }
-        child = server.start(request, fd, limits.stalled_seconds)
-    finally:
-        os.close(fd)
-    child.budget_seconds = limits.budget_seconds(size_bytes, 0.0)
-    try:
-        for item in _answers(child, want, limits, size_bytes):
-            if is_short and isinstance(item, Ending) and item.damage is None:
+    with closing(Reading(path, sampling, want, limits, server)) as reading:
+        yield from (item for item in reading if not isinstance(item, wire.Beat))
+
+
+class Reading:
+    """One file, or one worker's share of it, on its way through one child. Close it; closing kills the child."""
+
+    def __init__(
+        self, path: Path, sampling: Sampling, want: frozenset[Modality], limits: Limits, server: children.ForkServer,
+        worker: int = 0, workers: int = 1,
+    ) -> None:  # fmt: skip
+        """Start the child.
+
+        Raises:
+            MediaError: as `pipeline.decode.decode`, for what can be told without decoding.
+        """
+        fd = files.open_regular(path)
+        try:
+            kind, size_bytes, self._is_short = _look(fd, path.name)
+            self.is_divisible = kind.media == Media.VIDEO and size_bytes >= _SHARED_BYTES
+            request = {
+                "media": kind.media,
+                "allowed": kind.demuxers,
+                "sampling": asdict(sampling),
+                "want": sorted(want),
+                "limits": asdict(limits),
+                "cpu_seconds": limits.budget_seconds(size_bytes, 0.0),
+                "worker": worker,
+                "workers": workers if self.is_divisible else 1,
+            }
+            self.child = server.start(request, fd, limits.stalled_seconds)
+        finally:
+            os.close(fd)
+        self.child.budget_seconds = limits.budget_seconds(size_bytes, 0.0)
+        promised = want if request["workers"] == 1 else frozenset()  # a share may be empty
+        self._answers = _answers(self.child, promised, limits, size_bytes)
+
+    def __iter__(self) -> Iterator[Decoded | wire.Beat]:
+        """Yield what the child says, signs of life among it."""
+        for item in self._answers:
+            if self._is_short and isinstance(item, Ending) and item.damage is None:
                 item = replace(item, damage=f"truncated_at:{item.decoded_seconds:.1f}")
             yield item
-    finally:
-        child.close()
+
+    def close(self) -> None:
+        """Kill the child if it still runs."""
+        self.child.close()
 
 
 def _look(fd: int, name: str) -> tuple[Kind, int, bool]:
@@ -58,7 +86,9 @@ def _look(fd: int, name: str) -> tuple[Kind, int, bool]:
     return kind, size_bytes, claimed_bytes(head) > size_bytes + 1  # an odd chunk's last byte is often left out
 
 
-def _answers(child: children.Child, want: frozenset[Modality], limits: Limits, size_bytes: int) -> Iterator[Decoded]:
+def _answers(
+    child: children.Child, want: frozenset[Modality], limits: Limits, size_bytes: int
+) -> Iterator[Decoded | wire.Beat]:
     """Yield the child's answers; whatever ends it becomes an error, or an ending once there is content."""
     facts: Facts | None = None
     reached, content = 0.0, False
@@ -77,7 +107,6 @@ def _answers(child: children.Child, want: frozenset[Modality], limits: Limits, s
         match message:
             case wire.Beat():
                 reached = max(reached, message.at_seconds)
-                continue
             case Facts():
                 facts = message
                 child.budget_seconds = limits.budget_seconds(size_bytes, message.duration_seconds)

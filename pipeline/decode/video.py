@@ -1,184 +1,251 @@
 """The pictures of a film: packets in, whole shots of sampled, upright RGB frames out.
 
-Every frame that is decoded is looked at through a few thousand samples for cut detection; only those that are kept are
-scaled and converted. Frames that no other frame needs are not even decoded where enough remain.
+Packets are gathered into groups of pictures, each group is planned, and only what its plan names goes to the decoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.decode import cuts, pixels
-from pipeline.decode import sampling as plan
+from pipeline.decode.clock import Clock
+from pipeline.decode.groups import Arrival, Grouper
+from pipeline.decode.keeper import GAP_SECONDS, Keeper
 from pipeline.decode.limits import Limits
-from pipeline.decode.shape import displayed_size
-from pipeline.decode.skimming import LONGEST_SECONDS, Skimmer
-from pipeline.media import FrameChunk, Sampling
+from pipeline.decode.packets import decode
+from pipeline.decode.sampling import SKIMMED_SECONDS, Choice, Group, GroupPlan, Planner
+from pipeline.media import FrameChunk, Mode, Sampling
 
-FLUSH_BYTES = 48_000_000
-"""Frames are handed over at the next shot's end once they weigh this much, however short the time."""
-_GAP_SECONDS = 0.25
-"""Where frames that were left out leave larger gaps, too few remain to see cuts by: then all are decoded."""
-_LEAP_SECONDS = 3600.0
-"""A larger step in the time stamps is a broken clock, not a pause."""
+_SLOPPY_SECONDS = 0.1
+"""Two sources of a key frame's time, the index and its packet, differ by less."""
+_MOST_PASSED_BYTES = 24_000_000
+_REORDERED_FRAMES = 16
+"""The most by which frames are coded out of order."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which pieces of a film one worker decodes."""
+
+    starts: tuple[float, ...] = ()
+    """Where the pieces begin, in seconds; fewer than two: the film is one piece."""
+    worker: int = 0
+    workers: int = 1
+
+    def owns(self, piece: int) -> bool:
+        """Tell whether a piece is this worker's."""
+        return piece % self.workers == self.worker
 
 
 class VideoTrack:
     """One video stream while it is decoded."""
 
-    def __init__(self, stream: av.VideoStream, wanted: Sampling, limits: Limits, origin_seconds: float) -> None:
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        wanted: Sampling,
+        limits: Limits,
+        origin_seconds: float,
+        choice: Choice,
+        share: Share = Share(),  # noqa: B008  it is frozen
+    ) -> None:
         """Prepare to decode.
 
         Args:
             stream: of an open container; nothing of it decoded yet.
-            wanted: size, interval and longest shot.
+            wanted: size, and what the mode needs.
             limits: the largest frame that is decoded.
             origin_seconds: the time stamp that is the asset's time zero.
+            choice: the mode.
+            share: which pieces of the film are decoded.
         """
-        self.damaged = self.frames = 0
-        """Packets that could not be decoded or came out visibly broken; frames decoded."""
-        self.width = self.height = 0
-        """As displayed, of the first frame; 0 before it."""
-        self.reached_seconds = 0.0
-        self._stream, self._wanted, self._origin = stream, wanted, origin_seconds
-        self._aspect = float(stream.sample_aspect_ratio or 1)
+        self.damaged = self.packets = 0
+        """Packets that could not be decoded or came out visibly broken; packets that were decoded."""
+        self._stream, self._wanted, self._choice, self._share = stream, wanted, choice, share
         self._rate = min(1000.0, max(0.01, float(stream.average_rate or stream.guessed_rate or 25)))  # headers lie
-        self._detector, self._sampler = cuts.CutDetector(), plan.Sampler(wanted)
-        self._skims = True
-        self._scaler, self._eye = pixels.Scaler(wanted.size_px), pixels.Eye()
-        self._last: tuple[float, av.VideoFrame] | None = None
-        self._kept: list[tuple[float, NDArray[np.uint8]]] = []
-        self._bounds: list[float] = []
+        self.keeper = Keeper(
+            wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=wanted.mode in (Mode.AUTO, Mode.SHOTS)
+        )
+        slack = max(1.0, _REORDERED_FRAMES / self._rate)
+        self._packet_clock = Clock(origin_seconds, 1 / self._rate, slack)
+        self._frame_clock = Clock(origin_seconds, 1 / self._rate)
+        self._grouper: Grouper[Any] = Grouper()
+        self._planner = Planner(choice.mode, wanted)
+        self._piece = 0
+        self._is_sought = False
+        """What is read now comes just before a piece of this worker's."""
+        self._entered = False
+        """The decoder has taken all packets since it was entered, and can take the next."""
+        self._shown: float | None = None
+        self._passed: list[tuple[float, Any]] = []
+        """Key frames that were passed by since the last one that was decoded, where every frame is one."""
+        self._stop = 0.0
         context = stream.codec_context
         context.thread_count = 1  # several files at once use the cores better: 2 threads cost 8% more on two cores
         context.options = {"max_pixels": str(limits.frame_pixels)}
-        self._skimmer: Skimmer[Any] | None = Skimmer()
-        if context.name == "libdav1d":  # it hears of `skip_frame` only when it starts, so the rate must be even
-            self._skimmer = None
+        self._skims = context.name != "libdav1d"
+        if not self._skims:  # it hears of `skip_frame` only when it starts, so the rate must be even
             even = stream.average_rate and stream.average_rate == stream.base_rate
-            context.skip_frame = "NONREF" if even and self._rate * LONGEST_SECONDS >= 1 else "DEFAULT"
+            skims = even and self._rate * SKIMMED_SECONDS >= 1 and choice.mode != Mode.EXACT
+            context.skip_frame = "NONREF" if skims else "DEFAULT"
+
+    @property
+    def reached_seconds(self) -> float:
+        """Return how far the film was seen."""
+        return self.keeper.reached_seconds
+
+    @property
+    def owns_the_end(self) -> bool:
+        """Tell whether the film's last piece is this worker's, so that it should reach the end."""
+        return self._share.owns(max(0, len(self._share.starts) - 1))
+
+    @property
+    def next_own_seconds(self) -> float | None:
+        """Return where to seek: this worker's next piece, if the one that is read now is another's; infinity: none."""
+        if self._is_sought or self._share.owns(self._piece):
+            return None
+        starts = self._share.starts
+        following = range(self._piece + 1, len(starts))
+        return next((starts[p] for p in following if self._share.owns(p)), float("inf"))
+
+    def sought(self, at_seconds: float) -> None:
+        """Note that what comes next was sought: the key frame at this time or before it."""
+        self._grouper, self._piece = Grouper(), bisect_right(self._share.starts, at_seconds + 1e-6) - 2
+        self._packet_clock.reach(at_seconds)
+        self._is_sought = True
 
     def push(self, packet: av.Packet[Any]) -> Iterator[FrameChunk]:
-        """Take one packet (an empty one flushes the decoder) and yield what is complete."""
-        if self._skimmer is None:
-            yield from self._decode(packet)
-            return
+        """Take one packet (an empty one ends the film) and yield what is complete."""
         if packet.size:
             stamp = packet.pts if packet.pts is not None else packet.dts
-            at = float(stamp * packet.time_base) if stamp is not None else 0.0  # without times nothing is left out
-            due = self._skimmer.push(at, packet.size, packet)
+            at = self._packet_clock.seconds(None if stamp is None else float(stamp * packet.time_base))
+            length = float(packet.duration * packet.time_base) if packet.duration else 1 / self._rate
+            length = min(length, self._wanted.longest_shot_seconds)
+            due = self._grouper.push(Arrival(at, length, packet.size, packet.is_keyframe, packet))
         else:
-            due = self._skimmer.finish()
-        for waited, may_skim in due:
-            self._stream.codec_context.skip_frame = "NONREF" if may_skim and self._skims else "DEFAULT"
-            yield from self._decode(waited)
-        if not packet.size:
-            yield from self._decode(packet)
-
-    def _decode(self, packet: av.Packet[Any]) -> Iterator[FrameChunk]:
-        try:
-            frames = packet.decode()
-        except av.error.MemoryError:
-            raise
-        except (av.error.FFmpegError, ValueError):
-            self.damaged += 1
-            return
-        for frame in frames:
-            if frame.is_corrupt:
-                self.damaged += 1
-            else:
-                yield from self._show(frame)
+            due = self._grouper.finish()
+        for group, packets in due:
+            yield from self._advance(group, packets)
+            if self._share.owns(self._piece):
+                yield from self._work(group, packets, self._planner.plan(group))
 
     def finish(self) -> Iterator[FrameChunk]:
         """Yield what is left once all packets were pushed."""
-        if self._last is None:
-            return
-        at, frame = self._last
-        length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / self._rate
-        stop = at + min(length, self._wanted.longest_shot_seconds)
-        self.reached_seconds = stop
-        if self._sampler.wants(at, stop):
-            self._keep(at, frame)
-        cut = self._detector.finish()
-        if cut is not None and stop - cut >= plan.SHORTEST_SECONDS and any(t >= cut for t, _ in self._kept):
-            self._close(self._sampler.cut(cut, at))
-        if not self._kept:
-            self._keep(at, frame)  # a shot that ends before its first sample is due: better this frame than none
-        self._close(self._sampler.end(stop))
-        self._last = None
-        yield from self._flush()
+        yield from self._leave()
+        yield from self.keeper.finish(self._stop)
 
-    def _show(self, frame: av.VideoFrame) -> Iterator[FrameChunk]:
-        at = self._time(frame)
-        if at is None:
+    def _advance(self, group: Group, packets: Sequence[Any]) -> Iterator[FrameChunk]:
+        """Begin the next piece of the film if this group does."""
+        starts, key = self._share.starts, float(group.at_seconds[0])
+        if self._piece + 1 >= len(starts) or not group.keyed or key < starts[self._piece + 1] - _SLOPPY_SECONDS:
             return
-        self.frames += 1
-        if self._last is not None:
-            before, shown = self._last
-            if self._sampler.wants(before, at):
-                self._keep(before, shown)
-            self._skims &= at - before <= _GAP_SECONDS
-        else:
-            self._sampler.wants(at, at)
-            self.width, self.height = displayed_size(frame.width, frame.height, self._aspect, frame.rotation)
-        if self._scaler.reshaped(frame, self._aspect) and self._last is not None:
-            self._close(self._sampler.restart(at))
-            yield from self._flush()
-            self._scaler = pixels.Scaler(self._wanted.size_px)
-            self._scaler.reshaped(frame, self._aspect)
-        cut = self._detector.push(at, self._eye.signature(frame))
-        seen = at if self._last is None else self._last[0]
-        self._close(self._sampler.grown(seen) if cut is None else self._sampler.cut(cut, at))
-        self._last, self.reached_seconds = (at, frame), at
-        if self._bounds and (self._bounds[-1] - self._bounds[0] >= self._wanted.chunk_seconds or self._heavy()):
-            yield from self._flush()
+        if self._share.owns(self._piece):
+            if self._choice.mode == Mode.EXACT and group.n_leading:  # they need the piece that ends here
+                n = group.n_leading + 1
+                tail = Group(group.at_seconds[:n], group.sizes[:n], key)
+                yield from self._work(tail, packets[:n], self._planner.plan(tail))
+            yield from self._leave()
+            yield from self.keeper.finish(key)
+        self._piece += 1
+        self._is_sought = False
+        self._planner = Planner(self._choice.mode, self._wanted)
+        self._frame_clock.reach(key)
+        self._shown, self._passed = None, []
 
-    def _time(self, frame: av.VideoFrame) -> float | None:
-        """Return the frame's presentation time in seconds since the asset's start, or None to leave it out."""
+    def _work(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> Iterator[FrameChunk]:
+        """Decode of a group what its plan says."""
+        self._stop = max(self._stop, group.stop_seconds)
+        single = len(packets) == 1 and group.keyed
+        if not plan.n_decoded:
+            yield from self._leave()
+            self._pass_by(group, packets, single=single)
+            self.keeper.reached_seconds = max(self.keeper.reached_seconds, group.stop_seconds)
+            return
+        if single and self._passed:
+            yield from self._refine(packets[0])
+        skipped = 0 if self._entered else group.n_leading  # they would need what was not decoded
+        self.keeper.aim(plan.targets)
+        for row in range(plan.n_decoded):
+            if not 0 < row <= skipped:
+                yield from self._decode(packets[row], may_skim=bool(plan.may_skim[row]))
+        self._entered = True
+        self._passed = []
+        if plan.n_decoded < len(packets):
+            yield from self._leave()
+            self.keeper.reached_seconds = max(self.keeper.reached_seconds, group.stop_seconds)
+
+    def _pass_by(self, group: Group, packets: Sequence[Any], *, single: bool) -> None:
+        if not single or sum(packet.size for _, packet in self._passed) > _MOST_PASSED_BYTES:
+            self._passed = []
+        if single:
+            self._passed.append((float(group.at_seconds[0]), packets[0]))
+
+    def _refine(self, packet: Any) -> Iterator[FrameChunk]:
+        """Where every frame is a key frame, find the cut between the last one decoded and this one by bisection."""
+        passed, self._passed = self._passed, []
+        yield from self._leave()
+        frame = self._peek(packet)
+        if frame is None or not self.keeper.sees_change(frame):
+            return
+        low, high, first = 0, len(passed), None
+        while low < high:
+            middle = (low + high) // 2
+            seen = self._peek(passed[middle][1])
+            if seen is not None and self.keeper.sees_change(seen):
+                high, first = middle, (passed[middle][0], seen)
+            else:
+                low = middle + 1
+        if first is not None:
+            yield from self.keeper.glimpse(*first)
+
+    def _peek(self, packet: Any) -> Any:
+        """Return a key frame, decoded by itself, or None where it is broken."""
+        try:
+            frames = [*decode(self._stream, packet), *decode(self._stream, None)]
+        except ValueError:
+            frames = []
+        self._stream.codec_context.flush_buffers()
+        return next((frame for frame in frames if not frame.is_corrupt), None)
+
+    def _decode(self, packet: Any, *, may_skim: bool) -> Iterator[FrameChunk]:
+        if self._skims:
+            # Where what was left out leaves larger gaps, too few frames remain to see cuts by: then all are decoded.
+            sparse = self.keeper.gap_seconds > GAP_SECONDS
+            self._stream.codec_context.skip_frame = "NONREF" if may_skim and not sparse else "DEFAULT"
+        self.packets += 1
+        try:
+            frames = decode(self._stream, packet)
+        except ValueError:
+            self.damaged += 1
+            return
+        for frame in frames:
+            yield from self._show(frame)
+
+    def _leave(self) -> Iterator[FrameChunk]:
+        """Take out the frames that the decoder holds back, and get it ready to be entered elsewhere."""
+        if self._entered:
+            try:
+                for frame in decode(self._stream, None):
+                    yield from self._show(frame)
+            except ValueError:
+                self.damaged += 1
+            self._stream.codec_context.flush_buffers()
+            self._entered = False
+        self.keeper.leave()
+
+    def _show(self, frame: Any) -> Iterator[FrameChunk]:
+        if frame.is_corrupt:
+            self.damaged += 1
+            return
         stamp = frame.pts if frame.pts is not None else frame.dts
-        if stamp is None or frame.time_base is None:
-            at = self._last[0] + 1 / self._rate if self._last else 0.0
-        else:
-            at = float(stamp * frame.time_base) - self._origin
-        if self._last is None:
-            if at < -1e-3:
-                return None if at > -_LEAP_SECONDS else self._rebase(at, 0.0)
-            return max(at, 0.0) if at < _LEAP_SECONDS else self._rebase(at, 0.0)
-        step = at - self._last[0]
-        if step < -1 or step > _LEAP_SECONDS:
-            return self._rebase(at, self._last[0] + 1 / self._rate)
-        return at if step > 0 else None
+        at = self._frame_clock.seconds(None if stamp is None else float(stamp * self._stream.time_base))
+        if at < -1e-3 or (self._shown is not None and at <= self._shown):
+            return  # before the film's start, or shown already
+        self._shown = at = max(at, 0.0)
+        yield from self.keeper.show(at, frame)
 
-    def _rebase(self, at: float, wanted: float) -> float:
-        """Move the origin so that a clock which leapt goes on where it should."""
-        self._origin += at - wanted
-        return wanted
 
-    def _keep(self, at: float, frame: av.VideoFrame) -> None:
-        if not self._kept or self._kept[-1][0] < at:
-            self._kept.append((at, self._scaler.scale(frame)))
-
-    def _close(self, bounds: list[float]) -> None:
-        """Note the bounds of shots that are complete."""
-        if bounds:
-            self._bounds = [*self._bounds[:-1], *bounds] if self._bounds else list(bounds)
-
-    def _heavy(self) -> bool:
-        return bool(self._kept) and len(self._kept) * self._kept[0][1].nbytes >= FLUSH_BYTES
-
-    def _flush(self) -> Iterator[FrameChunk]:
-        if not self._bounds:
-            return
-        ready = [row for row in self._kept if row[0] < self._bounds[-1]]
-        if not ready:
-            return  # the bounds wait for a frame: a shot without one joins the next
-        self._kept = self._kept[len(ready) :]
-        times = [at for at, _ in ready]
-        shots = tuple(plan.shots_of(self._bounds, times))
-        self._bounds = []
-        yield FrameChunk(np.stack([frame for _, frame in ready]), np.array(times, np.float64), shots)

@@ -43,7 +43,7 @@ def run(request: dict[str, Any], media: int, answers: int) -> None:
     """Decode one file.
 
     Args:
-        request: `media`, `allowed` (demuxers or Pillow's formats), `sampling`, `want`, `limits`, `cpu_seconds`.
+        request: `media`, `allowed` (demuxers or Pillow's formats), `sampling`, `want`, `limits`, `cpu_seconds`, `worker`, `workers`.
         media: descriptor of the file.
         answers: descriptor that messages go to.
     """
@@ -72,4 +72,4 @@ def _messages(request: dict[str, Any], media: int) -> Iterator[wire.Message]:
         with os.fdopen(media, "rb") as file:
             yield from decode_picture(file, allowed, sampling, limits, pixels=Modality.VISUAL in want)
     else:
-        yield from decode_film(media, allowed, sampling, want, limits)
+        yield from decode_film(media, allowed, sampling, want, limits, request["worker"], request["workers"])

@@ -200,7 +200,7 @@ def test_frames_of_144_million_pixels_are_refused_whoever_says_so(tmp_path, good
     (tmp_path / "outside.avi").write_bytes(data.replace(size, struct.pack("<II", 12000, 12000)))
     assert len(both) < 400_000
     assert outcome(tmp_path / "both.avi") == "too_large:12000x12000"
-    assert outcome(tmp_path / "inside.avi") == "corrupt:12"  # every frame of it
+    assert outcome(tmp_path / "inside.avi").startswith("corrupt:")  # each frame of it that was tried
     assert not is_grave(outcome(tmp_path / "outside.avi"))  # the frames are as small as ever
 
 
@@ -236,6 +236,7 @@ def test_frames_that_span_ten_hours_keep_their_times(tmp_path):
 
 def test_a_header_that_unpacks_to_gigabytes_is_given_up(tmp_path):
     """QuickTime may compress its header, PNG its texts."""
+
     def box(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body) + 8) + name + body
 

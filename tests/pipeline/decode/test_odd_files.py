@@ -60,7 +60,8 @@ NAMES = [
     "http:film.mp4", "http:", "file:film.mp4", "concat:a.mp4|b.mp4", "subfile,,start,0,end,9,,:x.mp4", "crypto:a.mp4",
     "data:video,x.mp4", "tcp:127.0.0.1:9", "-rf.mp4", "--help", "a\nb.mp4", "a\rb.mp4", "\x1b[2J.mp4", "\x7f\x01.mp4",
     "файл 日本 🎬.mp4", "\u202egpj.mp4", "\u200b.mp4", "مرحبا.mp4", " lead and trail .mp4 ", "dot.mp4.", "...",
-    "pipe:0", "quote'\".mp4", "%d.mp4", "%00.mp4", "fd:", "~.mp4", "$(id).mp4", "`id`", "*.mp4", "C:\\film.mp4", "con.mp4",
+    "pipe:0", "quote'\".mp4", "%d.mp4", "%00.mp4", "fd:", "~.mp4", "$(id).mp4", "`id`", "*.mp4",
+    "C:\\film.mp4", "con.mp4",
     "<img src=x onerror=alert(1)>.mp4", "x" * 251 + ".mp4", b"\xff\xfe.mp4", b"\xed\xa0\x80.mp4",
 ]  # fmt: skip
 

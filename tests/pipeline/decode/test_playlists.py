@@ -98,7 +98,8 @@ LISTS: dict[str, Callable[[str], str]] = {
     "smil": lambda target: f'<smil><body><video src="{target}"/></body></smil>\n',
     "asx": lambda target: f'<ASX version="3.0"><Entry><Ref href="{target}"/></Entry></ASX>\n',
     "pls": lambda target: f"[playlist]\nFile1={target}\nNumberOfEntries=1\n",
-    "sdp": lambda target: f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nu={target}\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 9",
+    "sdp": lambda target: f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nu={target}\nc=IN IP4 127.0.0.1\n"
+    "t=0 0\nm=video 9 RTP/AVP 9",
 }  # fmt: skip
 """Texts that players take for a list of what to play."""
 TEXTS: dict[str, Callable[[str], str]] = {

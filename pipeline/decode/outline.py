@@ -1,0 +1,102 @@
+"""What a container says about a film's pictures before any is decoded: its index, or else its first packets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+
+from pipeline.decode.sampling import ASKED, Choice, Outline, choose, pieces_of
+from pipeline.media import Mode, Sampling
+
+_WHOLE_INDEX = ("mov", "avi")
+"""Containers whose index, read at opening, has every packet."""
+_CUES = ("matroska",)
+"""Containers whose index has the key frames that one can enter at; it is read at the first search."""
+_COVERS = 0.8
+"""An index that ends before this share of the film is a broken one."""
+_HEAD_PACKETS, _HEAD_GROUPS, _HEAD_BYTES = 300, 3, 16_000_000
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was decided about a film from its outline."""
+
+    choice: Choice
+    starts: tuple[float, ...]
+    """Where its pieces begin; fewer than two: it is not divided."""
+    moved: bool
+    """The container has been read from: open it again."""
+
+
+def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling) -> Survey:
+    """Look at a film and decide how to decode it.
+
+    Args:
+        container: open.
+        stream: of its pictures.
+        origin_seconds: the time stamp that is the asset's time zero.
+        wanted: the mode, and what it needs.
+    """
+    family = container.format.name.split(",")[0]
+    duration = max(0.0, (container.duration or 0) / av.time_base)
+    try:
+        keys, n_packets = _indexed(container, stream, family, duration, origin_seconds)
+        if family in _WHOLE_INDEX and keys:
+            span = float(stream.duration * stream.time_base) if stream.duration else duration
+            outline = Outline(n_packets, tuple(keys), span, duration, indexed=True)
+        elif wanted.mode == Mode.AUTO:
+            outline = _head(container, stream, duration, origin_seconds)
+        else:
+            return Survey(Choice(Mode(wanted.mode), ASKED), tuple(pieces_of(keys, duration)), family in _CUES)
+    except (av.error.FFmpegError, OSError, ValueError) as exc:
+        if isinstance(exc, av.error.MemoryError):
+            raise
+        broken = Choice(Mode.EXACT, f"its beginning cannot be searched: {getattr(exc, 'strerror', None) or exc}")
+        return Survey(broken, (), moved=True)
+    return Survey(choose(outline, wanted), tuple(pieces_of(keys, duration)), not outline.indexed)
+
+
+def _indexed(
+    container: Any, stream: Any, family: str, duration: float, origin_seconds: float
+) -> tuple[list[float], int]:
+    """Return the key frames' times by the container's index, and how many packets it has; none if it has no good one."""
+    if family not in (*_WHOLE_INDEX, *_CUES):
+        return [], 0
+    if family in _CUES and duration:
+        container.seek(round((duration + origin_seconds) / stream.time_base), stream=stream)
+    entries = stream.index_entries
+    if not len(entries):
+        return [], 0
+    # An index states when packets are decoded; the first one's delay is that of all key frames.
+    shift = (stream.start_time or 0) - entries[0].timestamp
+    stamps = np.array([entry.timestamp for entry in entries if entry.is_keyframe], np.float64)
+    keys = (stamps + shift) * float(stream.time_base) - origin_seconds
+    if not len(keys) or (np.diff(keys) <= 0).any():
+        return [], 0
+    last = entries[len(entries) - 1].timestamp if family in _WHOLE_INDEX else stamps[-1]
+    covers = (last + shift) * float(stream.time_base) - origin_seconds >= _COVERS * duration
+    return (keys.tolist(), len(entries)) if covers else ([], 0)
+
+
+def _head(container: Any, stream: Any, duration: float, origin_seconds: float) -> Outline:
+    """Return the outline of the first packets."""
+    container.seek(stream.start_time or 0, stream=stream)
+    keys: list[float] = []
+    n_packets = n_bytes = 0
+    first = last = None
+    for packet in container.demux(stream):
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if not packet.size or n_packets >= _HEAD_PACKETS or n_bytes >= _HEAD_BYTES or len(keys) > _HEAD_GROUPS:
+            break
+        n_packets, n_bytes = n_packets + 1, n_bytes + packet.size
+        if stamp is None:
+            continue
+        at = float(stamp * packet.time_base) - origin_seconds
+        first, last = (at, at) if first is None or last is None else (min(first, at), max(last, at))
+        if packet.is_keyframe:
+            keys.append(at)
+    span = (last or 0.0) - (first or 0.0)
+    return Outline(n_packets, tuple(keys), span, duration, indexed=False)
