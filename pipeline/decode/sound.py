@@ -19,6 +19,8 @@ _SLACK_SECONDS = 0.1
 _LONGEST_SILENCE_SECONDS = 30.0
 """A longer gap is not filled: a new stretch begins after it."""
 _LEAP_SECONDS = 3600.0
+_RATE_MOST_HZ = 768_000
+"""No sound is sampled faster; the filter of a resampler from a rate that a broken header claims takes gigabytes."""
 
 
 class SoundTrack:
@@ -69,7 +71,8 @@ class SoundTrack:
             yield self._release(self._n_held)
 
     def _take(self, frame: av.AudioFrame) -> Iterator[SoundChunk]:
-        if frame.sample_rate <= 0 or frame.samples <= 0:
+        if not 0 < frame.sample_rate <= _RATE_MOST_HZ or frame.samples <= 0:
+            self.damaged += frame.sample_rate > _RATE_MOST_HZ
             return
         at, length = self._time(frame), frame.samples / frame.sample_rate
         if at is None:
