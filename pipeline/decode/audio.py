@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.decode.packets import decode
 
 _SLACK_SECONDS = 0.1
 """Time stamps jitter by less; a larger gap is one in the sound."""
@@ -16,6 +18,9 @@ _DRIFT_SECONDS = 0.015
 """A clock that is off by this much over and over does not jitter: the sound is put back to where its stamps say."""
 _DRIFT_FRAMES = 32
 _LEAP_SECONDS = 3600.0
+_RATE_LEAST_HZ, _RATE_MOST_HZ = 1000, 768_000
+"""No sound is sampled slower or faster. From a rate that a broken header claims, a resampler's filter takes gigabytes,
+or a few kilobytes become hours."""
 _UNPLACED = re.compile(r"\d+ channels|ambisonic.*")
 """Layouts that do not say where a channel stands."""
 
@@ -65,14 +70,10 @@ class Voice:
     def push(self, packet: av.Packet[Any]) -> list[Block]:
         """Decode one packet (an empty one flushes the decoder); return what came out, in order."""
         try:
-            frames = packet.decode()
-        except av.error.MemoryError:
-            raise
-        except (av.error.FFmpegError, ValueError):
+            for frame in decode(packet.stream, packet):
+                self._take(frame)
+        except ValueError:
             self.damaged += 1
-            return []
-        for frame in frames:
-            self._take(cast(av.AudioFrame, frame))
         return self._handed()
 
     def finish(self) -> list[Block]:
@@ -85,7 +86,8 @@ class Voice:
         return made
 
     def _take(self, frame: av.AudioFrame) -> None:
-        if frame.sample_rate <= 0 or frame.samples <= 0:
+        if not _RATE_LEAST_HZ <= frame.sample_rate <= _RATE_MOST_HZ or frame.samples <= 0:
+            self.damaged += 1
             return
         at, length = self._time(frame), frame.samples / frame.sample_rate
         if at is None:

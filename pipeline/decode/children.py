@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.decode import wire
-from pipeline.decode.server import NOT_STARTED, REQUEST, STATUS
+from pipeline.decode.server import NOT_STARTED, OUT_OF_MEMORY, REQUEST, STATUS
 from pipeline.errors import MediaError
 
 WORK = "pipeline.decode.worker:run"
@@ -207,6 +207,8 @@ def death(status: int) -> MediaError:
     """Return the error for a child that ended before its last message, from its status as of `os.waitpid`."""
     if status == NOT_STARTED:
         return MediaError("memory", "the system could not start another process")
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == OUT_OF_MEMORY:
+        return MediaError("memory", "the decoder had no memory left")
     if os.WIFEXITED(status):
         return MediaError(f"decoder_crash:exit_{os.WEXITSTATUS(status)}", "it ended without an answer")
     number = os.WTERMSIG(status)

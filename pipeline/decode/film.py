@@ -179,7 +179,7 @@ class _Film:
         streams = [self._container.streams[index] for index in self.tracks]
         alone = self.pictures if len(streams) == 1 else None
         while True:
-            for packet in self._container.demux(streams):
+            for packet in self._demuxed(streams):
                 yield packet
                 if alone is not None and (at := alone.next_own_seconds) is not None:
                     break
@@ -190,6 +190,14 @@ class _Film:
             stream = streams[0]
             self._container.seek(round((at + _SLOPPY_SECONDS + self._origin()) / stream.time_base), stream=stream)
             alone.sought(at)
+
+    def _demuxed(self, streams: list[Any]) -> Iterator[Any]:
+        packets = self._container.demux(streams)
+        while True:
+            try:
+                yield next(packets)
+            except (StopIteration, IndexError):
+                return  # PyAV trips over a stream that began half-way, at the end, once all others were flushed
 
     def _origin(self) -> float:
         """Return the time stamp in seconds that is the asset's time zero: where the file starts.

@@ -54,7 +54,8 @@ def decode_picture(file: BinaryIO, formats: tuple[str, ...], wanted: Sampling, l
                 yield FrameChunk(np.stack(frames), np.zeros(len(frames)), (Shot(0.0, 0.0, 0, len(frames)),))
     except UnidentifiedImageError as exc:
         raise MediaError("unreadable", "its header is no picture's") from exc
-    except (OSError, SyntaxError, EOFError) as exc:  # Pillow says "truncated" in an OSError, "broken PNG" in the other
+    # Pillow says "truncated" in an OSError, "broken PNG" in a SyntaxError, and libavif's complaints in a RuntimeError.
+    except (OSError, SyntaxError, EOFError, RuntimeError, ValueError) as exc:
         raise MediaError("truncated" if "truncated" in str(exc) else "unreadable", str(exc)) from exc
     yield Ending(frames_decoded=int(pixels))
 

@@ -14,6 +14,7 @@ from pipeline.decode.sniff import BYTES_NEEDED, Kind, claimed_bytes, is_text, re
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
 
+_SOUND = frozenset({Modality.AUDIO, Modality.SPEECH})
 _SHARED_BYTES = 4_000_000
 """A smaller film is decoded before a second worker has begun."""
 
@@ -56,7 +57,8 @@ class Reading:
         finally:
             os.close(fd)
         self.child.budget_seconds = limits.budget_seconds(size_bytes, 0.0)
-        self._answers = _answers(self.child, limits, size_bytes)
+        promised = want if request["workers"] == 1 else frozenset()  # a share may be empty
+        self._answers = _answers(self.child, promised, limits, size_bytes)
 
     def __iter__(self) -> Iterator[Decoded | wire.Beat]:
         """Yield what the child says, signs of life among it."""
@@ -84,7 +86,9 @@ def _look(fd: int, name: str) -> tuple[Kind, int, bool]:
     return kind, size_bytes, claimed_bytes(head) > size_bytes + 1  # an odd chunk's last byte is often left out
 
 
-def _answers(child: children.Child, limits: Limits, size_bytes: int) -> Iterator[Decoded | wire.Beat]:
+def _answers(
+    child: children.Child, want: frozenset[Modality], limits: Limits, size_bytes: int
+) -> Iterator[Decoded | wire.Beat]:
     """Yield the child's answers; whatever ends it becomes an error, or an ending once there is content."""
     facts: Facts | None = None
     reached, content = 0.0, False
@@ -107,10 +111,19 @@ def _answers(child: children.Child, limits: Limits, size_bytes: int) -> Iterator
                 facts = message
                 child.budget_seconds = limits.budget_seconds(size_bytes, message.duration_seconds)
             case Ending():
-                if message.damage is not None and not content:
-                    raise MediaError(message.damage, "nothing of it could be decoded")
+                damage = message.damage or ("no_content" if _promises(facts, want) else None)
+                if damage is not None and not content:
+                    raise MediaError(damage, "nothing of it could be decoded")
                 yield message
                 return
             case _:
                 content = True
         yield message
+
+
+def _promises(facts: Facts | None, want: frozenset[Modality]) -> bool:
+    """Tell whether the file's header names a stream that is wanted, so that something has to come out of it."""
+    if facts is None:
+        return False
+    pictures = bool(facts.video_codec) or facts.media == Media.IMAGE
+    return (pictures and Modality.VISUAL in want) or (bool(facts.audio_codec) and not want.isdisjoint(_SOUND))

@@ -29,6 +29,8 @@ Work = Callable[[dict[str, Any], int, int], None]
 STATUS = struct.Struct("<i")
 """What `os.waitpid` said of the child."""
 NOT_STARTED = -1
+OUT_OF_MEMORY = 3
+"""With this a child exits that had no memory left even to say so."""
 REQUEST = struct.Struct(">I")
 _MEDIA, _ANSWERS = 3, 4
 
@@ -130,6 +132,8 @@ class _Server:
             sandbox.enter(parent, _ANSWERS + 1 + spare, request["limits"]["memory_bytes"], request["cpu_seconds"])
             self._work(request, _MEDIA, _ANSWERS)
             code = 0
+        except MemoryError:
+            code = OUT_OF_MEMORY
         finally:
             os._exit(code)
 

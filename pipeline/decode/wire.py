@@ -77,6 +77,8 @@ def write(file: BinaryIO, message: Message) -> None:
         case Facts():
             header = asdict(message)
             metadata = list(message.metadata.items())[:_TAGS_MOST]
+            for key in ("duration_seconds", "frames_per_second"):  # headers may say anything: then they say nothing
+                header[key] = header[key] if 0 <= header[key] <= _SECONDS_MOST else 0.0
             header["metadata"] = {key[:100]: text[:_TAG_CHARACTERS_MOST] for key, text in metadata}
         case Refusal():
             header = {"reason": message.reason, "detail": message.detail[:1000]}

@@ -13,7 +13,7 @@ from typing import Any
 
 import av
 import PIL
-from PIL import Image
+from PIL import AvifImagePlugin, Image
 
 from pipeline.decode import sandbox, wire
 from pipeline.decode.film import decode_film
@@ -34,6 +34,7 @@ def preload() -> None:
                 with suppress(ImportError):  # what an optional library is missing for is not missed
                     import_module(module.name)
     Image.init()
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # children may start no thread
     for codec in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "ascii", "cp1252", "idna", "unicode_escape"):
         "".encode(codec)
 

@@ -8,8 +8,10 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -76,9 +78,14 @@ def look(out, path: str) -> None:
 def _works(attempt, path: str) -> bool:
     try:
         attempt(path)
-    except OSError:
+    except (OSError, RuntimeError):  # the second is what a thread that cannot start raises
         return False
     return True
+
+
+def fork(_: str) -> None:
+    if os.fork() == 0:
+        os._exit(0)
 
 
 ATTEMPTS = {
@@ -88,6 +95,15 @@ ATTEMPTS = {
     "dup": lambda _: os.dup(0),
     "socket": lambda _: socket.create_connection(("127.0.0.1", 1)),
     "udp": lambda _: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+    "rename": lambda path: Path(path).rename(path + "-renamed"),
+    "truncate": lambda path: os.truncate(path, 0),
+    "unlink": os.unlink,
+    "mkdir": lambda path: Path(path + "-made").mkdir(),
+    "symlink": lambda path: Path(path + "-linked").symlink_to(path),
+    "signal": lambda _: os.kill(os.getppid(), 0),
+    "fork": fork,
+    "thread": lambda _: threading.Thread(target=int).start(),
+    "exec": lambda _: os.execv("/bin/true", ["true"]),
 }
 
 FRAMES = {"is": "FrameChunk", "shape": [1, 2, 2, 3], "at_seconds": [0.0], "shots": [[0, 1, 0, 1]]}
@@ -99,6 +115,14 @@ TOLD = {"is": "Facts", **asdict(FACTS), "metadata": {}}
 
 LIES = {
     "shape": {**FRAMES, "shape": [2**19, 2**19, 2**19, 3]},
+    "flat": {**FRAMES, "shape": [1, 2, 3]},
+    "words": {**FRAMES, "shape": ["1", "2", "2", "3"]},
+    "truth": {**FRAMES, "shape": [True, 2, 2, 3]},
+    "grey": {**FRAMES, "shape": [1, 2, 2, 1]},
+    "backwards": {**FRAMES, "shape": [2, 2, 2, 3], "at_seconds": [1.0, 0.0], "shots": [[0, 1, 0, 2]]},
+    "never": {**FRAMES, "at_seconds": [1e300]},
+    "inverted": {**FRAMES, "shots": [[1, 0, 0, 1]]},
+    "text": {"is": "Transcript", "track": "s:0", "language": "", "lines": [[0, 1, ["no"]]]},
     "negative": {**FRAMES, "shape": [-1, 2, 2, 3]},
     "times": {**FRAMES, "at_seconds": [0.0, 1.0]},
     "nan": b'{"is": "Beat", "at_seconds": NaN}',
@@ -116,6 +140,36 @@ LIES = {
     "reason": {"is": "Refusal", "reason": "<script>", "detail": ""},
     "early": {"is": "Ending", "damage": None, "decoded_seconds": 1, "frames_decoded": 1},
 }
+
+
+def stop(out, _: str) -> None:
+    """Stand still, to be looked at."""
+    wire.write(out, FACTS)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    wire.write(out, Ending())
+
+
+def hang_in_c(out, _: str) -> None:
+    """Wait in C, holding the interpreter's lock, deaf to signals."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    ctypes.PyDLL(None).sleep(60)
+
+
+def allocate(out, _: str) -> None:
+    blocks = []
+    while True:
+        blocks.append(bytearray(2**22))
+
+
+def burn(out, _: str) -> None:
+    while True:
+        pass
+
+
+def deaf(out, _: str) -> None:
+    """Use up processor time and take no notice of the system's complaint."""
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    burn(out, "")
 
 
 def lie(out, which: str) -> None:
@@ -148,4 +202,9 @@ FAULTS = {
     "lie": lie,
     "loud": loud,
     "huge": huge,
+    "stop": stop,
+    "hang_in_c": hang_in_c,
+    "allocate": allocate,
+    "burn": burn,
+    "deaf": deaf,
 }

@@ -190,7 +190,7 @@ def encoded_sound(stream, sound: np.ndarray, rate_hz: int, start_seconds: float,
 
 def _sound_stream(out, codec: str, rate_hz: int, sound: np.ndarray):
     rate = rate_hz if codec not in ("libopus", "mp2") or rate_hz in (16000, 48000) else 48000
-    options = {"strict": "experimental"} if codec == "vorbis" else {}
+    options = {"vorbis": {"strict": "experimental"}, "wmav1": {"b": "64k"}, "wmav2": {"b": "64k"}}.get(codec, {})
     return out.add_stream(codec, rate=rate, layout="mono" if len(sound) == 1 else "stereo", options=options)
 
 
@@ -211,3 +211,8 @@ def _text_packet(stream, codec: str, start: float, stop: float, text: str):
     packet.pts = packet.dts = round(start * 1000)
     packet.duration = round((stop - start) * 1000)
     return packet
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that are children of one."""
+    return [int(n) for t in Path(f"/proc/{pid}/task").iterdir() for n in (t / "children").read_text().split()]

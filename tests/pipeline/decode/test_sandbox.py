@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from pipeline.decode import DEFAULT_LIMITS, Limits, decode, reading
-from pipeline.decode.children import ForkServer, decoders
+from pipeline.decode.children import Child, ForkServer, decoders
 from pipeline.errors import MediaError
 from pipeline.media import Ending, Facts, Modality, Sampling, SoundChunk
-from tests.pipeline.decode.media import slide, tone, write_film, write_sound
+from tests.pipeline.decode import faults
+from tests.pipeline.decode.media import children_of, slide, tone, write_film, write_sound
 
 ROOT = Path(__file__).parents[3]
 EVERYTHING = frozenset(Modality)
@@ -37,10 +38,6 @@ def read(server: ForkServer, folder: Path, fault: str, limits: Limits = DEFAULT_
     return list(reading.read(path, Sampling(), EVERYTHING, limits, server))
 
 
-def children_of(pid: int) -> list[int]:
-    return [int(n) for t in Path(f"/proc/{pid}/task").iterdir() for n in (t / "children").read_text().split()]
-
-
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -50,6 +47,7 @@ def children_of(pid: int) -> list[int]:
         ("raise", "decoder_crash:exit_1"),
         ("half", "decoder_crash:exit_0"),
         ("killed", "memory"),
+        ("allocate", "memory"),
         ("huge", "protocol"),
         ("loud", "protocol"),
     ],
@@ -60,20 +58,27 @@ def test_a_child_that_dies_or_lies_becomes_a_reason(faulty, tmp_path, fault, rea
     assert error.value.reason == reason
 
 
-@pytest.mark.parametrize("lie", ["shape", "negative", "times", "nan", "shots", "sound", "rate", "track", "main",
-                                 "timecode", "unknown", "list", "deep",
-                                 "binary", "pickle", "reason", "early"])  # fmt: skip
+@pytest.mark.parametrize("lie", faults.LIES)
 def test_an_answer_that_is_none_of_ours_is_refused_before_it_is_believed(faulty, tmp_path, lie):
     with pytest.raises(MediaError, match="protocol"):
         read(faulty, tmp_path, f"lie {lie}")
     assert not Path("/tmp/rushes-canary-was-unpickled").exists()
 
 
-def test_a_child_that_hangs_is_killed_when_it_was_silent_for_too_long(faulty, tmp_path):
+@pytest.mark.parametrize("fault", ["hang", "hang_in_c", "deaf", "stop"])
+def test_a_child_that_hangs_is_killed_when_it_was_silent_for_too_long(faulty, tmp_path, fault):
     began = time.monotonic()
     with pytest.raises(MediaError, match="timeout"):
-        read(faulty, tmp_path, "hang", Limits(stalled_seconds=0.3))
+        read(faulty, tmp_path, fault, Limits(stalled_seconds=0.3))
     assert time.monotonic() - began < 5
+    assert children_of(faulty._process.pid) == []
+
+
+def test_a_child_that_computes_for_too_long_is_killed_by_the_system(faulty, tmp_path, monkeypatch):
+    monkeypatch.setattr(Limits, "budget_seconds", lambda *_: 0.0)
+    monkeypatch.setattr(Child, "budget_seconds", property(lambda _: 30.0, lambda *_: None), raising=False)
+    with pytest.raises(MediaError, match=r"timeout.*processor time"):
+        read(faulty, tmp_path, "burn")
 
 
 def test_a_child_that_only_says_that_it_gets_on_uses_up_its_time(faulty, tmp_path, monkeypatch):
