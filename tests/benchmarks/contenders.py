@@ -130,7 +130,7 @@ def ffmpeg(job: Job, keep: Path | None = None) -> Took:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
     assert process.stdout is not None
     buffer = memoryview(bytearray(2**20))
-    with open(keep or os.devnull, "wb") as kept:
+    with Path(keep or os.devnull).open("wb") as kept:
         while n := process.stdout.readinto(buffer):  # type: ignore[attr-defined]
             n_bytes += n
             if keep:

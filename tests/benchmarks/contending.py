@@ -81,13 +81,17 @@ def naive(request: dict[str, Any], kept: Kept) -> None:
 
 
 def torchcodec(request: dict[str, Any], kept: Kept) -> None:
-    """Ask torchcodec for the frames on display; `setting`: seek_mode, num_ffmpeg_threads, resize, decoders."""
+    """Ask torchcodec for the frames on display; say how many of them were not.
+
+    `setting`: seek_mode, num_ffmpeg_threads, resize, decoders.
+    """
     setting, wanted = request["setting"], request["at_seconds"]
     parts = np.array_split(np.array(wanted), setting["decoders"])
     with ThreadPoolExecutor(setting["decoders"]) as pool:
         for got in pool.map(lambda part: list(_played(request, part, keep=kept.wanted)), parts):
-            for n, pixels, at_seconds in got:
+            for n, n_wrong, pixels, at_seconds in got:
                 kept.n_frames += n
+                kept.said["n_wrong"] = kept.said.get("n_wrong", 0) + n_wrong
                 if kept.wanted:
                     kept.pixels.append(pixels)
                     kept.at_seconds += at_seconds
@@ -106,12 +110,14 @@ def _played(request: dict[str, Any], wanted: NDArray[np.float64], *, keep: bool)
     begins = decoder.metadata.begin_stream_seconds or 0.0
     per_call = len(wanted) if setting["resize"] else FRAMES_PER_CALL
     for first in range(0, len(wanted), max(1, per_call)):
-        batch = decoder.get_frames_played_at((wanted[first : first + per_call] + begins).tolist())
-        frames = batch.data
+        asked = wanted[first : first + per_call] + begins
+        batch = decoder.get_frames_played_at(asked.tolist())
+        frames, shown = batch.data, batch.pts_seconds.numpy()
+        wrong = (shown > asked + 1e-3) | (asked >= shown + batch.duration_seconds.numpy() + 1e-3)
         if not setting["resize"]:
             frames = torch.nn.functional.interpolate(frames, (height, width), mode="bicubic", antialias=True)
         pixels = frames.permute(0, 2, 3, 1).numpy() if keep else None
-        yield len(frames), pixels, (batch.pts_seconds - begins).tolist() if keep else None
+        yield len(frames), int(wrong.sum()), pixels, (shown - begins).tolist()
 
 
 def ours(request: dict[str, Any], kept: Kept) -> None:

@@ -2,12 +2,12 @@
 
     python -m tests.benchmarks.decode [--json] [--rounds 5] [--only NAME …] [--media DIR] [--archive-media MEDIA_OUT]
 
-Films are made on the spot, or found in --media DIR where they were made before. All contenders run in one go: the order
-turns with each round, and ratios are those of medians, with a 95% bootstrap interval over the rounds. A speed holds only
-if what came out is right as well. --only takes films (10s, 2s, cuts, hevc, mpeg2) and the other parts (conversion,
-memory, child, pictures, cosine, retrieval). MEDIA_OUT holds media/ and truth.json; without it there is no figure of
-retrieval. With --json one object a line: name, value, unit, floor, holds, contender, quality; without a floor `holds`
-is null.
+Films are made on the spot, or found in --media DIR where they were made before (delete them when decode_media.py
+changes). All contenders run in one go: the order turns with each round, and ratios are those of medians, with a 95%
+bootstrap interval over the rounds. A speed holds only if what came out is right as well. --only takes films (10s, 2s,
+cuts, hevc, mpeg2, mpeg2-mkv) and other parts (conversion, memory, child, pictures, cosine, retrieval). MEDIA_OUT holds
+media/ and truth.json; without it there is no figure of retrieval. With --json one object a line: name, value, unit,
+floor, holds, contender, quality; without a floor `holds` is null.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from tests.benchmarks.decode_media import FILMS, LONG, SHORT, Film
 from tests.benchmarks.figures import Figure, table
 from tests.benchmarks.processes import load
 
-NAMES = {"10s": FILMS[0], "2s": FILMS[1], "cuts": FILMS[2], "hevc": FILMS[3], "mpeg2": FILMS[4]}
+NAMES = {"10s": FILMS[0], "2s": FILMS[1], "cuts": FILMS[2], "hevc": FILMS[3], "mpeg2": FILMS[4], "mpeg2-mkv": FILMS[5]}
 FLOORS = {
     "10s": races.Floors(keyframes=1.3, keyframes_naive=10.0, auto_naive=5.0, exact=1.0, exact_torchcodec=1.1),
     "2s": races.Floors(keyframes=1.3, exact=1.0, exact_torchcodec=1.1, races_naive=False),
     "cuts": races.Floors(races_naive=False),
     "hevc": races.Floors(keyframes=1.3, exact=1.0, exact_torchcodec=1.1),
     "mpeg2": races.Floors(keyframes=1.3, exact=1.0, exact_torchcodec=1.1),
+    "mpeg2-mkv": races.Floors(keyframes=1.3, exact=1.0, exact_torchcodec=1.1),
 }
 PARTS = ("conversion", "memory", "child", "pictures", "cosine", "retrieval")
 

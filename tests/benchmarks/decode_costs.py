@@ -74,7 +74,8 @@ def child(scratch: Path) -> Iterator[Figure]:
             outside.append(in_child)
     costs = sorted(1e3 * (a - b) for a, b in zip(outside, inside, strict=True))
     yield at_most(
-        "what the child costs a file", median(costs), "ms", 20.0, contender=f"in process: {1e3 * median(inside):.1f} ms",
+        "what the child costs a file", median(costs), "ms", 20.0,
+        contender=f"in process: {1e3 * median(inside):.1f} ms",
         quality=f"median of {N_FILES}, 19 of 20 below {costs[int(0.95 * N_FILES)]:.1f} ms; {load()}",
     )  # fmt: skip
 

@@ -74,6 +74,7 @@ class Film:
 
 
 _X264 = (("preset", "faster"), ("b", "3000000"))
+_MPEG2 = (("b", "5000000"), ("maxrate", "8000000"), ("bufsize", "1835008"), ("g", "12"), ("bf", "2"))
 FILMS = (
     Film(
         "h264 720p, key frames 10 s apart", "h264-10s.mp4", "libx264",
@@ -89,9 +90,10 @@ FILMS = (
         (("preset", "superfast"), ("crf", "22"), ("x265-params", "log-level=none:open-gop=0")),
         size=(1920, 1080), loop_seconds=30.0, repeats=2, grain=5.0,
     ),
-    Film(
-        "mpeg-2 576p", "mpeg2.mpg", "mpeg2video", (("b", "5000000"), ("maxrate", "8000000"), ("bufsize", "1835008"),
-        ("g", "12"), ("bf", "2")), size=(720, 576), repeats=2, aspect=Fraction(64, 45),
+    Film("mpeg-2 576p", "mpeg2.mpg", "mpeg2video", _MPEG2, size=(720, 576), repeats=2, aspect=Fraction(64, 45)),
+    Film(  # in a container with an index: by a program stream's times not everybody seeks rightly
+        "mpeg-2 576p in matroska", "mpeg2.mkv", "mpeg2video", _MPEG2, size=(720, 576), repeats=2,
+        aspect=Fraction(64, 45),
     ),
 )  # fmt: skip
 LONG = Film(

@@ -55,6 +55,8 @@ class Gates:
     auto: Gate
     exact: Gate
     cuts: dict[str, Cuts]
+    theirs: dict[str, str]
+    """What is to be said of the frames of others."""
 
     def figures(self, film: str) -> Iterator[Figure]:
         """Yield how well cuts were found."""
@@ -68,7 +70,7 @@ class Gates:
 
 def look(field: Field, scratch: Path) -> Gates:
     """Let each contender run once, the first time, and look at its frames."""
-    from tests.benchmarks.races import AUTO, EXACT, KEYFRAMES, NAIVE, NOKEY
+    from tests.benchmarks.races import AUTO, EXACT, KEYFRAMES, NAIVE, NOKEY, TORCHCODEC
 
     path, size = scratch / "frames", field.size
     ours: dict[str, tuple[Took, dict[str, NDArray[np.float64]]]] = {}
@@ -86,7 +88,14 @@ def look(field: Field, scratch: Path) -> Gates:
     grid = ours[EXACT][1]
     field.runs[NAIVE](path.with_suffix(".npz"))
     with np.load(path.with_suffix(".npz")) as kept:
-        exact = of_grid(grid["at_seconds"], grid["pixels"], field.film.frames_per_second, kept["pixels"])
+        naive = kept["pixels"]
+    exact = of_grid(grid["at_seconds"], grid["pixels"], field.film.frames_per_second, naive)
+    others = {}
+    if TORCHCODEC in field.runs:
+        field.runs[TORCHCODEC](path.with_suffix(".npz"))
+        with np.load(path.with_suffix(".npz")) as kept:
+            gate = of_grid(kept["at_seconds"], kept["pixels"], field.film.frames_per_second, naive)
+            others[TORCHCODEC] = f"{'' if gate.passed else 'NOT THE RIGHT FRAMES: '}{gate.told}"
     for kept_file in scratch.glob("frames.*"):
         kept_file.unlink()
     truth = field.film.cuts_seconds()
@@ -95,7 +104,7 @@ def look(field: Field, scratch: Path) -> Gates:
     }  # fmt: skip
     auto = cuts[AUTO]
     told = f"{auto.n_frames} frames, {auto.n_found} cuts found of {auto.n_true}, recall {auto.recall:.3g}"
-    return Gates(keyframes, Gate(auto.n_frames > 0, told), exact, cuts)
+    return Gates(keyframes, Gate(auto.n_frames > 0, told), exact, cuts, others)
 
 
 def of_keyframes(

@@ -103,12 +103,15 @@ class Field:
         some = self.seconds[: max(2, round(_TRIED_SHARE * len(self.seconds)))]
 
         def tried(**setting: object) -> float:
-            return peer.ask(Job(self.path, self.size, some, setting)).seconds
+            took = peer.ask(Job(self.path, self.size, some, setting))
+            return float("inf") if took.said["n_wrong"] else took.seconds  # wrong frames are no setting
 
         setting: dict[str, object] = {
             "seek_mode": "approximate", "num_ffmpeg_threads": 2, "resize": True, "decoders": 1,
         }  # fmt: skip
         tried(**setting)  # what loads on first use
+        if all(tried(**{**setting, "seek_mode": mode}) == float("inf") for mode in ("approximate", "exact")):
+            raise AbsentError(f"torchcodec gives wrong frames of {self.path.name}, whichever way it seeks")
         for choices in (  # one after the other: all of them together would take longer than the rounds
             [{}, {"num_ffmpeg_threads": 1}, {"num_ffmpeg_threads": 1, "decoders": 2}],
             [{}, {"resize": False}],
@@ -141,7 +144,7 @@ def figures(
         gates = frame_gates.look(field, scratch)
         racing = {name: run for name, run in field.runs.items() if name != NAIVE or floors.races_naive}
         took = race(racing, rounds)
-    yield from _speeds(film, field, took)
+    yield from _speeds(film, field, took, gates.theirs)
     for name, against, floor, gate in (
         (KEYFRAMES, NOKEY, floors.keyframes, gates.keyframes),
         (KEYFRAMES, NAIVE, floors.keyframes_naive, gates.keyframes),
@@ -167,12 +170,14 @@ def race(runs: dict[str, Runs], rounds: int) -> dict[str, list[Took]]:
     return took
 
 
-def _speeds(film: Film, field: Field, took: dict[str, list[Took]]) -> Iterator[Figure]:
+def _speeds(film: Film, field: Field, took: dict[str, list[Took]], seen: dict[str, str]) -> Iterator[Figure]:
     for name, runs in took.items():
         wall, cores = [run.seconds for run in runs], median(run.core_seconds for run in runs)
         quality = f"{runs[0].n_frames} frames, {field.settings[name]}; {min(wall):.2f} to {max(wall):.2f} s"
         if cores:
             quality += f", {cores:.2f} core-seconds, {film.seconds / cores:.0f} s of film a core-second"
+        if name in seen:
+            quality += f"; {seen[name]}"
         yield Figure(f"{film.name}: {name}", median(wall), "s", quality=f"{quality}; {load()}")
 
 
