@@ -49,6 +49,19 @@ def interval_of_mean(values: Sequence[float], seed: int = 0) -> tuple[float, flo
     return float(low), float(high)
 
 
+def interval_of_ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the ratio of two medians; pairs, measured in one round, are drawn together.
+
+    Args:
+        above: of each round, what stands above the line.
+        below: of the same rounds, what stands below it.
+    """
+    rounds = np.random.default_rng(seed).integers(0, len(above), (RESAMPLES, len(above)))
+    ratios = np.median(np.asarray(above)[rounds], axis=1) / np.median(np.asarray(below)[rounds], axis=1)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def table(figures: Sequence[Figure]) -> str:
     """Return figures as a table in Markdown, which reads well as plain text too."""
     rows = [["name", "value", "unit", "floor", "holds", "contender", "quality"]]

@@ -79,20 +79,61 @@ def memory_of(pid: int) -> tuple[int, int]:
     return total, private
 
 
+def family_seconds(pid: int) -> float:
+    """Return core-seconds that a process, its descendants and those of them that have ended have used; 0 without /proc.
+
+    Descendants whose parent has not waited for them when they ended are missing.
+    """
+    if not PROC.is_dir():
+        return 0.0
+    ticks = 0
+    for each in _family(pid):
+        try:
+            after_name = (PROC / str(each) / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(int(field) for field in after_name[11:15])  # own user and system time, then that of the ended
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def grandchildren(pid: int) -> list[int]:
+    """Return the children of a process's children."""
+    parents = _parents()
+    near = {each for each, parent in parents.items() if parent == pid}
+    return [each for each, parent in parents.items() if parent in near]
+
+
+def peak_of(pid: int) -> int:
+    """Return the most bytes that a process has held at one time, pages that it shares included; 0 once it ended."""
+    try:
+        lines = (PROC / str(pid) / "status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
 def _sample(pid: int, peaks: list[tuple[int, int]], done: threading.Event) -> None:
     while PROC.is_dir() and not done.wait(SAMPLED_EVERY_SECONDS):
         peaks.append(memory_of(pid))
 
 
-def _family(pid: int) -> Iterator[int]:
-    children: dict[int, list[int]] = {}
+def _parents() -> dict[int, int]:
+    """Return the parent of each process that there is."""
+    parents = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit():
             try:
                 after_name = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            children.setdefault(int(after_name[1]), []).append(int(entry.name))
+            parents[int(entry.name)] = int(after_name[1])
+    return parents
+
+
+def _family(pid: int) -> Iterator[int]:
+    children: dict[int, list[int]] = {}
+    for each, parent in _parents().items():
+        children.setdefault(parent, []).append(each)
     left = [pid]
     while left:
         each = left.pop()
