@@ -1,4 +1,4 @@
-"""Which packets of a film are decoded and which of its frames are kept: a plan, from the packets' times and sizes alone.
+"""Which packets of a film are decoded and which frames kept: a plan, from the packets' times and sizes alone.
 
 Pure functions; no media here. A film is planned one group of pictures at a time: a key frame and what is coded after
 it until the next. A decoder can enter only at a key frame and must then go on packet by packet, so a plan of a group
@@ -111,7 +111,9 @@ def choose(outline: Outline, sampling: Sampling) -> Choice:
     if sampling.mode != Mode.AUTO:
         if n_keys > 1 or sampling.mode == Mode.EXACT or outline.n_packets < 2:
             return Choice(Mode(sampling.mode), ASKED)
-        return Choice(Mode(sampling.mode), f"{ASKED}, but there is one key frame only: all is decoded up to the last frame kept")
+        return Choice(
+            Mode(sampling.mode), f"{ASKED}, but there is one key frame only: all is decoded up to the last frame kept"
+        )
     if 0 < outline.duration_seconds <= SHORT_SECONDS:
         return Choice(Mode.EXACT, f"the film is short: {outline.duration_seconds:.1f} s")
     if n_keys == outline.n_packets:
@@ -154,9 +156,9 @@ class Planner:
         if self._mode == Mode.SHOTS:
             self._note_length(group)
             spikes = _apart(spikes_of(group))
-            if spikes and not self._ends_at_cut and not group.goes_on and not group.closes:
-                if group.stop_seconds - spikes[-1] < self._spacing:
-                    likely_cut = spikes.pop()  # the shot that begins there is still shown at the next key frame
+            shown_on = not (self._ends_at_cut or group.goes_on or group.closes)
+            if spikes and shown_on and group.stop_seconds - spikes[-1] < self._spacing:
+                likely_cut = spikes.pop()  # the shot that begins there is still shown at the next key frame
         targets = sorted({*self._targets(group, spikes)})
         seen = [*targets, *(spike + SETTLED_SECONDS for spike in spikes)]
         if self._mode != Mode.KEYFRAMES and len(group.sizes) > 1:  # each key frame is compared with the one before it
@@ -252,7 +254,7 @@ def spikes_of(group: Group) -> list[float]:
 
 
 def likeliest_cut(group: Group, first: int) -> float | None:
-    """Return when a shot most likely began among the packets from row `first` on, if one did; None: it cannot be told."""
+    """Return when a shot most likely began, if one did, among the packets from row `first` on; None: unknown."""
     if first >= len(group.sizes) or group.stop_seconds - float(group.at_seconds.min()) <= _WINDOW_SECONDS:
         return None
     ratios = _surprise(group)[first:]
@@ -274,7 +276,7 @@ def _surprise(group: Group) -> NDArray[np.float64]:
 
 
 def _begun(group: Group) -> NDArray[np.float64]:
-    """Return when the shot began if a packet begins one: frames between two coded ahead of them belong to the second."""
+    """Return when a shot began if a packet begins one: frames coded after it but shown before belong to it."""
     return np.asarray(np.minimum.accumulate(group.at_seconds[::-1])[::-1])
 
 

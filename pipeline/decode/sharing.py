@@ -100,9 +100,7 @@ def _hear_some(streams: list[_Stream], stalled_seconds: float) -> None:
 
 def _ending(streams: list[_Stream]) -> Ending:
     """Return one ending for all: whatever damage any child met."""
-    endings = [
-        s.ending or Ending(s.error.reason if s.error else None) for s in streams
-    ]
+    endings = [s.ending or Ending(s.error.reason if s.error else None) for s in streams]
     return replace(
         endings[0],
         damage=next((e.damage for e in endings if e.damage), None),

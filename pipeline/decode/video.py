@@ -71,7 +71,7 @@ class VideoTrack:
         self.damaged = self.packets = 0
         """Packets that could not be decoded or came out visibly broken; packets that were decoded."""
         self._stream, self._wanted, self._choice, self._share = stream, wanted, choice, share
-        self._tick = float(stream.time_base)
+        self._tick = float(stream.time_base or 1)
         self._rate = min(1000.0, max(0.01, float(stream.average_rate or stream.guessed_rate or 25)))  # headers lie
         self.keeper = Keeper(
             wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=wanted.mode in (Mode.AUTO, Mode.SHOTS)
@@ -275,6 +275,9 @@ class VideoTrack:
         if at < -1e-3 or (self._shown is not None and at <= self._shown):
             return  # before the film's start, or shown already
         self._shown = at = max(at, 0.0)
-        yield from self.keeper.show(at, frame)
-
-
+        try:
+            yield from self.keeper.show(at, frame)
+        except MemoryError:
+            raise
+        except (OSError, ValueError):  # the scaler refuses what a broken stream says of its colours
+            self.damaged += 1

@@ -43,8 +43,8 @@ def run(request: dict[str, Any], media: int, answers: int) -> None:
     """Decode one file.
 
     Args:
-        request: `media`, `allowed` (demuxers or Pillow's formats), `sampling`, `want`, `limits`, `cpu_seconds`, and which
-            `worker` of how many `workers` this is.
+        request: `media`, `allowed` (demuxers or Pillow's formats), `sampling`, `want`, `limits`, `cpu_seconds`,
+            `worker` and `workers`: which of how many this is.
         media: descriptor of the file.
         answers: descriptor that messages go to.
     """

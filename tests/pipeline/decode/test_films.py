@@ -64,7 +64,7 @@ def test_every_codec_gives_the_cuts_times_and_colours_that_were_written(tmp_path
         assert np.argmin(errors) == number
         np.testing.assert_allclose(shown[2, 2], slide(number)[0, 0], atol=12)
         at = chunk.at_seconds[shot.first : shot.last]
-        assert 0.15 <= at[0] - shot.start_seconds <= 0.5
+        assert 0 <= at[0] - shot.start_seconds <= 0.5
         assert ((shot.start_seconds <= at) & (at < shot.stop_seconds)).all()
     (ending,) = found[Ending]
     assert ending.damage is None
@@ -138,7 +138,7 @@ def test_a_long_shot_is_divided_and_every_part_has_its_frames(tmp_path):
     found = decoded(write_film(tmp_path / "static.mp4", slides(1, 25 * 7)), sampling)
     assert bounds(found) == [(0, 2), (2, 4), (4, 5.5), (5.5, 7)]
     for chunk in found[FrameChunk]:
-        assert all(shot.last - shot.first >= 3 for shot in chunk.shots)
+        assert [shot.last - shot.first for shot in chunk.shots] == [4, 4, 3, 3]
 
 
 def test_chunks_join_to_what_one_go_gives(tmp_path):
