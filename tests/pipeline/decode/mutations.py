@@ -262,11 +262,11 @@ def checked(items: Sequence[Decoded]) -> Ending:
                 assert shots[-1].last == len(pixels)
                 assert all(shot.start_seconds <= shot.stop_seconds for shot in shots)
                 shown = float(at_seconds[-1])
-            case SoundChunk(samples, start_seconds):
+            case SoundChunk(samples, start_seconds, rate_hz):
                 assert samples.dtype == np.float32
                 assert (np.abs(samples) <= 1).all()
                 assert start_seconds >= heard - 1e-6
-                heard = start_seconds + len(samples) / SAMPLING.rate_hz
+                heard = start_seconds + len(samples) / rate_hz
             case _:
                 assert isinstance(item, Transcript)
                 assert item.lines

@@ -138,7 +138,7 @@ def test_a_long_shot_is_divided_and_every_part_has_its_frames(tmp_path):
     found = decoded(write_film(tmp_path / "static.mp4", slides(1, 25 * 7)), sampling)
     assert bounds(found) == [(0, 2), (2, 4), (4, 5.5), (5.5, 7)]
     for chunk in found[FrameChunk]:
-        assert [shot.last - shot.first for shot in chunk.shots] == [4, 4, 3, 3]
+        assert [shot.last - shot.first for shot in chunk.shots] == [4, 4, 4, 2]
 
 
 def test_chunks_join_to_what_one_go_gives(tmp_path):

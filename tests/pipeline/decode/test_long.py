@@ -71,7 +71,7 @@ def test_ten_hours_are_read_in_order_and_in_bounded_memory(tmp_path):
     memory: list[int] = []
     shown, heard, n_frames, ending = -1.0, 0.0, 0, None
     shots_end = 0.0
-    for item in followed(decode(path, Sampling(size_px=32, rate_hz=RATE_HZ)), memory):
+    for item in followed(decode(path, Sampling(size_px=32, rates_hz=(RATE_HZ,))), memory):
         match item:
             case FrameChunk():
                 assert item.at_seconds[0] > shown
