@@ -13,23 +13,20 @@ from typing import Any
 import av
 
 from pipeline.decode.clock import Clock
-from pipeline.decode.groups import Arrival, Grouper
+from pipeline.decode.groups import Arrivals, Group, Grouper
 from pipeline.decode.keeper import GAP_SECONDS, Keeper
 from pipeline.decode.limits import Limits
 from pipeline.decode.packets import decode
-from pipeline.decode.sampling import SKIMMED_SECONDS, Choice, Group, GroupPlan, Planner
+from pipeline.decode.pieces import Pieces
+from pipeline.decode.sampling import SKIMMED_SECONDS, Choice, GroupPlan, Planner
 from pipeline.media import FrameChunk, Mode, Sampling
 
-_SLOPPY_SECONDS = 0.1
-"""Two sources of a key frame's time, the index and its packet, differ by less."""
 _SHORT_SECONDS = 1.2
 """A group that is no longer is decoded after all if a shot seems to have begun in it, to find out where."""
 _MOST_PASSED_BYTES = 24_000_000
 _COARSE = 2
 """Frames so many times larger than what is kept need no smoothing of their blocks: scaling averages what is left of
 them, and a seventh of the time is saved. Errors add up along a group, but shots are looked at, not shown."""
-_REORDERED_FRAMES = 16
-"""The most by which frames are coded out of order."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +73,11 @@ class VideoTrack:
         self.keeper = Keeper(
             wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=wanted.mode in (Mode.AUTO, Mode.SHOTS)
         )
-        slack = max(1.0, _REORDERED_FRAMES / self._rate)
-        self._packet_clock = Clock(origin_seconds, 1 / self._rate, slack)
+        self._arrivals = Arrivals(self._tick, self._rate, origin_seconds, wanted.longest_shot_seconds)
         self._frame_clock = Clock(origin_seconds, 1 / self._rate)
         self._grouper: Grouper[Any] = Grouper()
         self._planner = Planner(choice.mode, wanted)
-        self._piece = 0
+        self._pieces = Pieces(share.starts)
         self._is_sought = False
         """What is read now comes just before a piece of this worker's."""
         self._entered = False
@@ -107,6 +103,11 @@ class VideoTrack:
         return self.keeper.reached_seconds
 
     @property
+    def _owns_this(self) -> bool:
+        """Tell whether the piece that is read now is this worker's."""
+        return self._share.owns(self._pieces.current)
+
+    @property
     def owns_the_end(self) -> bool:
         """Tell whether the film's last piece is this worker's, so that it should reach the end."""
         return self._share.owns(max(0, len(self._share.starts) - 1))
@@ -114,32 +115,25 @@ class VideoTrack:
     @property
     def next_own_seconds(self) -> float | None:
         """Return where to seek: this worker's next piece, if the one that is read now is another's; infinity: none."""
-        if self._is_sought or self._share.owns(self._piece):
+        if self._is_sought or self._owns_this:
             return None
         starts = self._share.starts
-        following = range(self._piece + 1, len(starts))
+        following = range(self._pieces.current + 1, len(starts))
         return next((starts[p] for p in following if self._share.owns(p)), float("inf"))
 
     def sought(self, at_seconds: float) -> None:
         """Note that what comes next was sought: the key frame at this time or before it."""
-        self._grouper, self._piece = Grouper(), bisect_right(self._share.starts, at_seconds + 1e-6) - 2
-        self._packet_clock.reach(at_seconds)
+        self._grouper, self._pieces.current = Grouper(), bisect_right(self._share.starts, at_seconds + 1e-6) - 2
+        self._arrivals.clock.reach(at_seconds)
         self._is_sought = True
 
     def push(self, packet: av.Packet[Any]) -> Iterator[FrameChunk]:
         """Take one packet (an empty one ends the film) and yield what is complete."""
-        if packet.size:
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            at = self._packet_clock.seconds(None if stamp is None else stamp * self._tick)
-            length = packet.duration * self._tick if packet.duration else 1 / self._rate
-            length = min(length, self._wanted.longest_shot_seconds)
-            due = self._grouper.push(Arrival(at, length, packet.size, packet.is_keyframe, packet))
-        else:
-            due = self._grouper.finish()
+        due = self._grouper.push(self._arrivals.of(packet)) if packet.size else self._grouper.finish()
         for group, packets in due:
             yield from self._advance(group, packets)
-            if self._share.owns(self._piece):
-                group = replace(group, closes=group.closes or self._is_edge(group.stop_seconds))
+            if self._owns_this:
+                group = replace(group, closes=group.closes or self._pieces.ends_at(group.stop_seconds))
                 yield from self._work(group, packets, self._planner.plan(group))
 
     def finish(self) -> Iterator[FrameChunk]:
@@ -150,25 +144,20 @@ class VideoTrack:
     def _advance(self, group: Group, packets: Sequence[Any]) -> Iterator[FrameChunk]:
         """Begin the next piece of the film if this group does."""
         key = float(group.at_seconds[0])
-        if not group.keyed or not self._is_edge(key):
+        if not group.keyed or not self._pieces.ends_at(key):
             return
-        if self._share.owns(self._piece):
+        if self._owns_this:
             if self._choice.mode == Mode.EXACT and group.n_leading:  # they need the piece that ends here
                 n = group.n_leading + 1
                 tail = Group(group.at_seconds[:n], group.sizes[:n], key)
                 yield from self._work(tail, packets[:n], self._planner.plan(tail))
             yield from self._leave()
             yield from self.keeper.finish(key)
-        self._piece += 1
+        self._pieces.current += 1
         self._is_sought = False
         self._planner = Planner(self._choice.mode, self._wanted)
         self._frame_clock.reach(key)
         self._shown, self._passed = None, []
-
-    def _is_edge(self, key_seconds: float) -> bool:
-        """Tell whether a key frame begins the next piece."""
-        following = self._share.starts[self._piece + 1 : self._piece + 2]
-        return bool(following) and key_seconds >= following[0] - _SLOPPY_SECONDS
 
     def _work(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> Iterator[FrameChunk]:
         """Decode of a group what its plan says."""
