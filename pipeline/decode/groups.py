@@ -46,6 +46,12 @@ class Group:
         """Return how many frames of it are displayed before its key frame; they follow the key frame directly."""
         return int((self.at_seconds < self.at_seconds[0] - _EPSILON).sum()) if self.keyed else 0
 
+    @property
+    def leading(self) -> Group:
+        """Return the key frame and those frames, as the end of what comes before them."""
+        n = self.n_leading + 1
+        return Group(self.at_seconds[:n], self.sizes[:n], float(self.at_seconds[0]))
+
 
 @dataclass(frozen=True)
 class Arrival(Generic[Item]):

@@ -128,7 +128,7 @@ class Planner:
         if self._mode == Mode.SHOTS:
             self._note_length(group)
             spikes = _apart(spikes_of(group))
-            shown_on = not (self._ends_at_cut or group.goes_on or group.closes)
+            shown_on = not (self._ends_at_cut or group.goes_on or group.closes or self._sampling.mode == Mode.SHOTS)
             if spikes and shown_on and group.stop_seconds - spikes[-1] < self._spacing:
                 likely_cut = spikes.pop()  # the shot that begins there is still shown at the next key frame
         targets = sorted({*self._targets(group, spikes)})
@@ -193,13 +193,19 @@ class Planner:
             yield at
 
     def _of_shots(self, group: Group, spikes: Sequence[float]) -> Iterator[float]:
-        """Yield the key frame's time if it may begin a shot or enough time went by, and one after each likely cut."""
+        """Yield the key frame's time if it may begin a shot or enough time went by, and one after each likely cut.
+
+        Where shots were asked for, also times between these, so that long shots have as many frames as they should;
+        `auto` is content with their key frames.
+        """
         key, kept = float(group.at_seconds[0]), self._kept
         if group.keyed and key - kept >= (SHORTEST_SECONDS if self._begins_at_cut else self._spacing) - _EPSILON:
             yield (kept := key)
-        for spike in spikes:
-            at = min(spike + SETTLED_SECONDS, group.stop_seconds - _EPSILON)
-            if at > spike and at - kept >= SHORTEST_SECONDS:
+        settled = [min(spike + SETTLED_SECONDS, group.stop_seconds - _EPSILON) for spike in spikes]
+        for spike, at in [*zip(spikes, settled, strict=True), (group.stop_seconds, group.stop_seconds)]:
+            while self._sampling.mode == Mode.SHOTS and kept + self._spacing < spike - SHORTEST_SECONDS:
+                yield (kept := kept + self._spacing)
+            if spike < at < group.stop_seconds and at - kept >= SHORTEST_SECONDS:
                 yield (kept := at)
 
     def _may_skim(self, group: Group, targets: list[float]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ _WINDOW_SECONDS = 1.0
 _SPIKES = ((2.0, 0.3), (4.0, 0.1))
 """A packet may begin a shot if it is so many times larger than any in the second before it, and has this share of its
 group's key frame. So chosen that on films whose cuts lie between key frames most are found and few others."""
-_LEAST_SURPRISE = 1.2
+_LEAST_SURPRISE, _LEAST_SHARE = 1.2, 0.2
 """Where the next key frame shows that there was a cut, so little says where."""
 _FIRST_PACKETS, _FIRST_SHARE = 6, 0.25
 
@@ -34,9 +34,9 @@ def likeliest_cut(group: Group, first: int) -> float | None:
     """Return when a shot most likely began, if one did, among the packets from row `first` on; None: unknown."""
     if first >= len(group.sizes) or group.stop_seconds - float(group.at_seconds.min()) <= _WINDOW_SECONDS:
         return None
-    ratios = _surprise(group)[first:]
-    row = int(ratios.argmax())
-    return float(_begun(group)[first + row]) if ratios[row] >= _LEAST_SURPRISE else None
+    ratios = np.where(group.sizes >= _LEAST_SHARE * group.sizes[0], _surprise(group), 0.0)
+    row = first + int(ratios[first:].argmax())
+    return float(_begun(group)[row]) if ratios[row] >= _LEAST_SURPRISE else None
 
 
 def _surprise(group: Group) -> NDArray[np.float64]:

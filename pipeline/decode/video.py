@@ -43,6 +43,16 @@ class Share:
         return piece % self.workers == self.worker
 
 
+def arrivals_of(stream: Any, origin_seconds: float, wanted: Sampling) -> Arrivals:
+    """Return what reads the time stamps of a stream's packets."""
+    return Arrivals(float(stream.time_base or 1), _rate(stream), origin_seconds, wanted.longest_shot_seconds)
+
+
+def _rate(stream: Any) -> float:
+    """Return how many frames a second has on average; headers lie, so the extremes are cut off."""
+    return min(1000.0, max(0.01, float(stream.average_rate or stream.guessed_rate or 25)))
+
+
 class VideoTrack:
     """One video stream while it is decoded."""
 
@@ -69,11 +79,11 @@ class VideoTrack:
         """Packets that could not be decoded or came out visibly broken; packets that were decoded."""
         self._stream, self._wanted, self._choice, self._share = stream, wanted, choice, share
         self._tick = float(stream.time_base or 1)
-        self._rate = min(1000.0, max(0.01, float(stream.average_rate or stream.guessed_rate or 25)))  # headers lie
+        self._arrivals = arrivals_of(stream, origin_seconds, wanted)
+        self._rate = _rate(stream)
         self.keeper = Keeper(
             wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=wanted.mode in (Mode.AUTO, Mode.SHOTS)
         )
-        self._arrivals = Arrivals(self._tick, self._rate, origin_seconds, wanted.longest_shot_seconds)
         self._frame_clock = Clock(origin_seconds, 1 / self._rate)
         self._grouper: Grouper[Any] = Grouper()
         self._planner = Planner(choice.mode, wanted)
@@ -96,6 +106,11 @@ class VideoTrack:
             even = stream.average_rate and stream.average_rate == stream.base_rate
             skims = even and self._rate * SKIMMED_SECONDS >= 1 and choice.mode != Mode.EXACT
             context.skip_frame = "NONREF" if skims else "DEFAULT"
+
+    @property
+    def sampled(self) -> str:
+        """Return how the frames were sampled, and why."""
+        return f"{self._choice.mode}: {self._choice.reason}"[:200]
 
     @property
     def reached_seconds(self) -> float:
@@ -148,9 +163,8 @@ class VideoTrack:
             return
         if self._owns_this:
             if self._choice.mode == Mode.EXACT and group.n_leading:  # they need the piece that ends here
-                n = group.n_leading + 1
-                tail = Group(group.at_seconds[:n], group.sizes[:n], key)
-                yield from self._work(tail, packets[:n], self._planner.plan(tail))
+                tail = group.leading
+                yield from self._work(tail, packets[: len(tail.sizes)], self._planner.plan(tail))
             yield from self._leave()
             yield from self.keeper.finish(key)
         self._pieces.current += 1

@@ -278,7 +278,8 @@ def assemble(job: Job, made: Sequence[Made], models: Models, fusion: Mapping[Mod
     if Modality.SCENE in job.makes:
         moments += fuse_scenes([*perceived, *job.kept], models, fusion)
     unique = {m.moment_id: m for m in moments}
-    known = replace(facts, duration_seconds=duration, metadata={**facts.metadata, **job.metadata})
+    sampled = {"sampled": ending.sampled} if ending is not None and ending.sampled else {}
+    known = replace(facts, duration_seconds=duration, metadata={**facts.metadata, **sampled, **job.metadata})
     return Result(job.asset_id, known, tuple(unique.values()), damage=damage)
 
 
