@@ -188,7 +188,8 @@ class Planner:
         at = float(group.at_seconds[0])
         if group.keyed and at - self._kept >= smallest - _EPSILON:
             yield at
-        at = at if group.keyed else self._kept
+        elif self._kept > float("-inf"):
+            at = self._kept
         while (at := at + largest) < group.stop_seconds - _EPSILON:
             yield at
 

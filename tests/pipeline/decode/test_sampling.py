@@ -39,8 +39,8 @@ def frames(*numbers: int, stop: int, **options) -> Group:
     return Group(np.array(numbers) / RATE, np.full(len(numbers), USUAL), stop / RATE, **options)
 
 
-def planned(mode: Mode, found: list[Group], **sampling) -> list[GroupPlan]:
-    planner = Planner(mode, Sampling(**sampling))
+def planned(by: Mode, found: list[Group], **sampling) -> list[GroupPlan]:
+    planner = Planner(by, Sampling(**sampling))
     return [planner.plan(each) for each in found]
 
 
@@ -209,6 +209,14 @@ def test_keyframes_goes_on_counting_through_the_parts_of_a_long_group():
     assert decoded([*parts, group(75, 2)], plans) == [750, 750, 375, 1]
 
 
+def test_keyframes_fills_in_from_the_last_frame_kept_and_where_the_first_group_has_no_key_frame():
+    found = [group(0, 3.6), group(3.6, 3.6), group(7.2, 2)]
+    plans = planned(Mode.KEYFRAMES, found, smallest_gap_seconds=1.0, largest_gap_seconds=3.0)
+    assert targets_of(plans) == [0.0, 3.0, 6.0, 7.2], "the key frame at 3.6 s follows too soon, and 6.6 s comes too late"
+    headless = [group(0, 25, keyed=False), group(25, 2)]
+    assert targets_of(planned(Mode.KEYFRAMES, headless)) == [10.0, 20.0, 25.0]
+
+
 # shots
 
 
@@ -262,12 +270,23 @@ def test_shots_takes_a_key_frame_that_came_early_for_a_cut_and_keeps_it():
 
 
 def test_shots_guesses_where_a_cut_is_by_the_largest_surprise_that_is_no_spike():
-    quiet = group(0, 10, {8.0: 500})
+    quiet = group(0, 10, {7.2: 700, 8.0: 2100})
     assert spikes_of(quiet) == []
     (plan,) = planned(Mode.SHOTS, [quiet])
     assert (plan.n_decoded, plan.likely_cut) == (1, 8.0)
-    assert planned(Mode.SHOTS, [group(0, 10)])[0].likely_cut is None
+    assert planned(Mode.SHOTS, [group(0, 10, {8.0: 900})])[0].likely_cut is None, "too small for a new picture"
     assert planned(Mode.KEYFRAMES, [quiet])[0].likely_cut == 8.0
+
+
+def test_shots_that_were_asked_for_have_as_many_frames_as_they_should_where_auto_is_content_with_fewer():
+    film = [group(0, 10, {4.6: 5000}), group(10, 10)]
+    asked = planned(Mode.SHOTS, film, mode=Mode.SHOTS, frames_per_shot=5)
+    np.testing.assert_allclose(targets_of(asked), [0, 2, 4, 4.9, 6.9, 8.9, 10.9, 12.9, 14.9, 16.9, 18.9])
+    assert asked[0].likely_cut is None, "where a shot begins is seen, not guessed"
+    auto = planned(Mode.SHOTS, film, frames_per_shot=5)
+    np.testing.assert_allclose(targets_of(auto), [0, 4.9, 10])
+    (late,) = planned(Mode.SHOTS, [group(0, 10, {8.0: 5000})], mode=Mode.SHOTS)
+    assert late.targets[-1] == pytest.approx(8.0 + SETTLED_SECONDS)
 
 
 def test_shots_decodes_the_parts_of_a_long_group_whole_but_the_last():
