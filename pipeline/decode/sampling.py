@@ -123,18 +123,18 @@ class Planner:
         """Return what to do with the next group."""
         spikes: list[float] = []
         likely_cut = None
+        self._note_length(group)
         if self._mode == Mode.SHOTS:
-            self._note_length(group)
             spikes = _apart(spikes_of(group))
             shown_on = not (self._ends_at_cut or group.goes_on or group.closes or self._sampling.mode == Mode.SHOTS)
             if spikes and shown_on and group.stop_seconds - spikes[-1] < self._spacing:
                 likely_cut = spikes.pop()  # the shot that begins there is still shown at the next key frame
         targets = sorted({*self._targets(group, spikes)})
         seen = [*targets, *(spike + SETTLED_SECONDS for spike in spikes)]
-        if self._mode != Mode.KEYFRAMES and len(group.sizes) > 1:  # each key frame is compared with the one before it
+        if self._mode == Mode.SHOTS:  # each key frame is compared with the one before it
             seen.append(float(group.at_seconds[0]))
         n = self._n_decoded(group, max(seen, default=float("-inf")))
-        if likely_cut is None and n and (self._is_regular or self._mode != Mode.SHOTS):
+        if likely_cut is None and n and self._is_regular:
             likely_cut = likeliest_cut(group, n)
         self._rolling = n == len(group.sizes)
         self._kept = max([self._kept, *targets])
