@@ -190,15 +190,16 @@ class Planner:
     def _of_shots(self, group: Group, spikes: Sequence[float]) -> Iterator[float]:
         """Yield the key frame's time if it may begin a shot or enough time went by, and one after each likely cut.
 
-        Where shots were asked for, also times between these, so that long shots have as many frames as they should;
-        `auto` is content with their key frames.
+        Where shots were asked for, or everything is decoded anyway, also times between these, so that long shots have
+        as many frames as they should; otherwise `auto` is content with their key frames.
         """
+        fills = self._sampling.mode == Mode.SHOTS or group.goes_on or not group.keyed
         key, kept = float(group.at_seconds[0]), self._kept
         if group.keyed and key - kept >= (SHORTEST_SECONDS if self._begins_at_cut else self._spacing) - _EPSILON:
             yield (kept := key)
         settled = [min(spike + SETTLED_SECONDS, group.stop_seconds - _EPSILON) for spike in spikes]
         for spike, at in [*zip(spikes, settled, strict=True), (group.stop_seconds, group.stop_seconds)]:
-            while self._sampling.mode == Mode.SHOTS and kept + self._spacing < spike - SHORTEST_SECONDS:
+            while fills and kept + self._spacing < spike - SHORTEST_SECONDS:
                 yield (kept := kept + self._spacing)
             if spike < at < group.stop_seconds and at - kept >= SHORTEST_SECONDS:
                 yield (kept := at)
