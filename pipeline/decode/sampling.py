@@ -125,18 +125,18 @@ class Planner:
         """Return what to do with the next group."""
         spikes: list[float] = []
         likely_cut = None
+        self._note_length(group)
         if self._mode == Mode.SHOTS:
-            self._note_length(group)
             spikes = _apart(spikes_of(group))
             shown_on = not (self._ends_at_cut or group.goes_on or group.closes or self._sampling.mode == Mode.SHOTS)
             if spikes and shown_on and group.stop_seconds - spikes[-1] < self._spacing:
                 likely_cut = spikes.pop()  # the shot that begins there is still shown at the next key frame
         targets = sorted({*self._targets(group, spikes)})
         seen = [*targets, *(spike + SETTLED_SECONDS for spike in spikes)]
-        if self._mode != Mode.KEYFRAMES and len(group.sizes) > 1:  # each key frame is compared with the one before it
+        if self._mode == Mode.SHOTS:  # each key frame is compared with the one before it
             seen.append(float(group.at_seconds[0]))
         n = self._n_decoded(group, seen)
-        if likely_cut is None and n and (self._is_regular or self._mode != Mode.SHOTS):
+        if likely_cut is None and n and self._is_regular:
             likely_cut = likeliest_cut(group, n)
         self._rolling = n == len(group.sizes)
         self._kept = max([self._kept, *targets])
@@ -196,15 +196,18 @@ class Planner:
     def _of_shots(self, group: Group, spikes: Sequence[float]) -> Iterator[float]:
         """Yield the key frame's time if it may begin a shot or enough time went by, and one after each likely cut.
 
-        Where shots were asked for, also times between these, so that long shots have as many frames as they should;
-        `auto` is content with their key frames.
+        Where shots were asked for, or everything is decoded anyway, also times between these, so that long shots have
+        as many frames as they should; otherwise `auto` is content with their key frames.
         """
+        fills = self._sampling.mode == Mode.SHOTS or group.goes_on or not group.keyed
         key, kept = float(group.at_seconds[0]), self._kept
         if group.keyed and key - kept >= (SHORTEST_SECONDS if self._begins_at_cut else self._spacing) - _EPSILON:
             yield (kept := key)
+        if kept == float("-inf"):  # the film begins without a key frame
+            kept = key - self._spacing
         settled = [min(spike + SETTLED_SECONDS, group.stop_seconds - _EPSILON) for spike in spikes]
         for spike, at in [*zip(spikes, settled, strict=True), (group.stop_seconds, group.stop_seconds)]:
-            while self._sampling.mode == Mode.SHOTS and kept + self._spacing < spike - SHORTEST_SECONDS:
+            while fills and kept + self._spacing < spike - SHORTEST_SECONDS:
                 yield (kept := kept + self._spacing)
             if spike < at < group.stop_seconds and at - kept >= SHORTEST_SECONDS:
                 yield (kept := at)

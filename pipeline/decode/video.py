@@ -6,7 +6,7 @@ Packets are gathered into groups of pictures, each group is planned, and only wh
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -176,50 +176,77 @@ class VideoTrack:
     def _work(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> Iterator[FrameChunk]:
         """Decode of a group what its plan says."""
         self._stop = max(self._stop, group.stop_seconds)
-        if not plan.n_decoded:
-            yield from self._leave()
-            self._pass_by(group, packets, plan)
-            return
-        key = None
-        if group.keyed and not self._entered and self._passed:
+        goes_on = plan.n_decoded == len(packets) > 1
+        if self._entered or not group.keyed:
+            self._passed = []
+        if self._passed and goes_on:  # the next group may need the decoder as it is then: look before it is entered
             key = self._peek(packets[0])
             if key is not None and self.keeper.sees_change(key):
                 yield from self._look_back()
-        self._passed = []
-        self.keeper.aim(plan.targets)
-        if key is not None and plan.n_decoded == 1:
-            yield from self._show(key)
-        else:
-            skipped = 0 if self._entered else group.n_leading  # they would need what was not decoded
-            for row in range(plan.n_decoded):
-                if not 0 < row <= skipped:
-                    yield from self._decode(packets[row], may_skim=bool(plan.may_skim[row]))
-            self._entered = True
-        if plan.n_decoded < len(packets) or key is not None:
+            self._passed = []
+        skipped = 0 if self._entered else group.n_leading  # they would need what was not decoded
+        rows = [row for row in range(plan.n_decoded) if not 0 < row <= skipped]
+        if rows and (yield from self._feed(packets, plan, rows, leaves=not goes_on)):
+            self._stream.codec_context.flush_buffers()
+            yield from self._look_back()
+            yield from self._feed(packets, plan, rows, leaves=not goes_on)
+        self._entered = self._entered or goes_on
+        if not goes_on:
             yield from self._leave()
             self._pass_by(group, packets, plan)
+
+    def _feed(
+        self, packets: Sequence[Any], plan: GroupPlan, rows: Sequence[int], *, leaves: bool
+    ) -> Generator[FrameChunk, None, bool]:
+        """Decode packets and show their frames.
+
+        Returns:
+            True, with nothing shown, if the first frame says that a shot began in what was passed by before it.
+        """
+        aimed = False
+        for frame in self._frames(packets, plan, rows, leaves=leaves):
+            if self._passed and self.keeper.sees_change(frame):
+                return True
+            self._passed = []
+            if not aimed:
+                self.keeper.aim(plan.targets)
+                aimed = True
+            yield from self._show(frame)
+        if not aimed:
+            self.keeper.aim(plan.targets)
+        return False
+
+    def _frames(self, packets: Sequence[Any], plan: GroupPlan, rows: Sequence[int], *, leaves: bool) -> Iterator[Any]:
+        for row in rows:
+            yield from self._decoded(packets[row], may_skim=bool(plan.may_skim[row]))
+        if leaves:
+            self._entered = False
+            yield from self._drained()
 
     def _pass_by(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> None:
         """Note what is not decoded of a group, should it turn out that a shot began there."""
         self.keeper.reached_seconds = max(self.keeper.reached_seconds, group.stop_seconds)
         self.keeper.likely_cut = plan.likely_cut
-        single, n = len(packets) == 1 and group.keyed, plan.n_decoded
-        if not single:
+        if plan.n_decoded:
             self._passed = []
         is_short = group.keyed and group.stop_seconds - group.at_seconds[0] <= _SHORT_SECONDS
-        if (single and not n) or (is_short and 0 < n < len(packets)):
+        if is_short and plan.n_decoded < len(packets):
             held = sum(packet.size for _, packets in self._passed for packet in packets)
             if held > _MOST_PASSED_BYTES:
                 self._passed = []
             self._passed.append((float(group.at_seconds[0]), packets))
+        elif plan.n_decoded < len(packets):
+            self._passed = []
 
     def _look_back(self) -> Iterator[FrameChunk]:
         """Find the cut between the last frame that was seen and a key frame that differs, in what was passed by."""
         passed, self._passed = self._passed, []
-        if len(passed[0][1]) > 1:
+        if any(len(packets) > 1 for _, packets in passed):
             self._frame_clock.reach(passed[0][0])
-            for packet in passed[0][1]:
-                yield from self._decode(packet, may_skim=False)
+            for _, packets in passed:
+                for packet in packets:
+                    for frame in self._decoded(packet, may_skim=False):
+                        yield from self._show(frame)
             self._entered = True
             yield from self._leave()
             return
@@ -243,30 +270,32 @@ class VideoTrack:
         self._stream.codec_context.flush_buffers()
         return next((frame for frame in frames if not frame.is_corrupt), None)
 
-    def _decode(self, packet: Any, *, may_skim: bool) -> Iterator[FrameChunk]:
+    def _decoded(self, packet: Any, *, may_skim: bool) -> Iterator[Any]:
+        """Yield the frames that a packet completes."""
         if self._skims:
             # Where what was left out leaves larger gaps, too few frames remain to see cuts by: then all are decoded.
             sparse = self.keeper.gap_seconds > GAP_SECONDS
             self._stream.codec_context.skip_frame = "NONREF" if may_skim and not sparse else "DEFAULT"
         self.packets += 1
         try:
-            frames = decode(self._stream, packet)
+            yield from decode(self._stream, packet)
         except ValueError:
             self.damaged += 1
-            return
-        for frame in frames:
-            yield from self._show(frame)
+
+    def _drained(self) -> Iterator[Any]:
+        """Yield the frames that the decoder holds back, and get it ready to be entered elsewhere."""
+        try:
+            yield from decode(self._stream, None)
+        except ValueError:
+            self.damaged += 1
+        self._stream.codec_context.flush_buffers()
 
     def _leave(self) -> Iterator[FrameChunk]:
-        """Take out the frames that the decoder holds back, and get it ready to be entered elsewhere."""
+        """Show what the decoder holds back, and note that what comes next is decoded elsewhere, if at all."""
         if self._entered:
-            try:
-                for frame in decode(self._stream, None):
-                    yield from self._show(frame)
-            except ValueError:
-                self.damaged += 1
-            self._stream.codec_context.flush_buffers()
             self._entered = False
+            for frame in self._drained():
+                yield from self._show(frame)
         self.keeper.leave()
 
     def _show(self, frame: Any) -> Iterator[FrameChunk]:

@@ -75,11 +75,11 @@ def test_exact_decodes_a_group_to_its_end_where_the_next_begins_soon():
     assert [plan.n_decoded for plan in planned(Mode.EXACT, [group(0, 1.24)])] == [26]
 
 
-def test_exact_compares_the_key_frame_of_a_group_that_has_no_point_of_the_grid_but_not_that_of_an_intra_film():
+def test_exact_decodes_nothing_of_a_group_that_has_no_point_of_the_grid():
     found = evenly(6, 0.4)
     plans = planned(Mode.EXACT, found, interval_seconds=2.0)
     assert [bool(plan.targets) for plan in plans] == [True, False, False, False, False, True]
-    assert decoded(found, plans) == [1, 1, 1, 1, 1, 1]
+    assert decoded(found, plans) == [1, 0, 0, 0, 0, 1]
     intra = evenly(50, 0.04)
     plans = planned(Mode.EXACT, intra)
     assert [n for n, plan in enumerate(plans) if plan.n_decoded] == [0, 25]
@@ -195,8 +195,8 @@ def test_snap_answers_every_point_of_the_grid_once_and_within_its_tolerance(tole
 def test_keyframes_drops_those_that_follow_too_soon_and_fills_in_between_those_too_far_apart():
     found = [group(0, 0.24), group(0.24, 0.4), group(0.64, 0.36), group(1.0, 25), group(26, 10), group(36, 2)]
     plans = planned(Mode.KEYFRAMES, found)
-    assert [plan.targets for plan in plans] == [(0.0,), (), (0.64,), (11.0, 21.0), (26.0,), (36.0,)]
-    assert decoded(found, plans) == [1, 0, 1, 20 * RATE + 1, 1, 1]
+    assert [plan.targets for plan in plans] == [(0.0,), (), (0.64,), (10.64, 20.64), (26.0,), (36.0,)]
+    assert decoded(found, plans) == [1, 0, 1, 492, 1, 1]
     plans = planned(Mode.KEYFRAMES, found, smallest_gap_seconds=0.36, largest_gap_seconds=100.0)
     assert targets_of(plans) == [0.0, 0.64, 1.0, 26.0, 36.0]
     assert decoded(found, plans) == [1, 0, 1, 1, 1, 1]
@@ -294,6 +294,14 @@ def test_shots_decodes_the_parts_of_a_long_group_whole_but_the_last():
     plans = planned(Mode.SHOTS, parts)
     assert [plan.n_decoded for plan in plans] == [750, 750, 750]
     assert not any(plan.may_skim[0] for plan in plans[:1])
+
+
+def test_shots_begins_with_a_film_that_has_no_key_frame_at_first():
+    headless = [group(0, 10, keyed=False), group(10, 10)]
+    for mode in (Mode.AUTO, Mode.SHOTS):
+        targets = targets_of(planned(Mode.SHOTS, headless, mode=mode))
+        assert targets[0] < 4.0
+        assert len(targets) < 10
 
 
 def test_a_spike_must_be_larger_than_all_of_the_second_before_it_and_have_a_share_of_the_key_frame():
