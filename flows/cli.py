@@ -17,6 +17,7 @@ from pathlib import Path
 
 MODALITIES = ("visual", "audio", "speech", "text", "scene")
 MEDIA = ("video", "audio", "image")
+MODES = ("auto", "keyframes", "snap", "exact", "shots")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     index = _command(commands, "index", "the index generation in force", "flows.commands:index")
     index.add_argument("--rebuild", action="store_true", help="make it again from the tables alone")
     _json(index)
+
+    probe = commands.add_parser("probe", help="what a file is, and what decoding it would cost")
+    probe.add_argument("file", type=Path, metavar="FILE")
+    probe.add_argument("--plan", action="store_true", help="which frames would be kept, and what is decoded for them")
+    probe.add_argument("--mode", choices=MODES, default="auto", help="how frames are sampled (default: auto)")
+    probe.set_defaults(run="flows.probe:probe")
+    _json(probe)
 
     models = commands.add_parser("models", help="the weights that the profile uses").add_subparsers(required=True)
     listed = models.add_parser("list", help="each package with its licence, source, and whether it is here")

@@ -66,7 +66,8 @@ profile = {json.dumps(profile_name)}       # which encoders
 follow_links = false          # true: also read what links inside a source point to outside it
 
 [sampling]
-interval_seconds = {sampling.interval_seconds}        # time between the frames of one shot
+mode = "{sampling.mode}"                 # keyframes, snap, exact or shots; auto chooses by how a film is coded
+interval_seconds = {sampling.interval_seconds}        # time between frames where they lie on a grid
 longest_shot_seconds = {sampling.longest_shot_seconds}   # a longer shot is split
 window_seconds = {sampling.window_seconds}         # length of one audio moment
 

@@ -75,7 +75,7 @@ class Sampling:
     largest_gap_seconds: float = 10.0
     """`keyframes`: where key frames lie further apart, frames between them are decoded too."""
     frames_per_shot: int = 3
-    """`shots`: how many frames of one shot, or of one part of a divided shot, are aimed at."""
+    """`shots`: how many frames of one shot, or of a part of a divided one, are aimed at; with `auto` the most."""
     longest_shot_seconds: float = 10.0
     """A longer shot is split into equal parts."""
     rates_hz: tuple[int, ...] = (16000,)
@@ -179,6 +179,12 @@ class Ending:
     """None: everything was decoded. Otherwise the reason why it ended early, such as `truncated_at:12.5`."""
     decoded_seconds: float = 0.0
     frames_decoded: int = 0
+    frames_expected: int = 0
+    """How many the plan of the pictures said would be kept; 0 where nothing was planned."""
+    frames_missing: int = 0
+    """How many of those did not come out of the decoder."""
+    sampled: str = ""
+    """How the pictures were sampled, and why: the mode, a colon, the reason."""
 
 
 Decoded = Facts | FrameChunk | SoundChunk | Transcript | Ending

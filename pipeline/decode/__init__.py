@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.decode.limits import Limits, NotMediaError
+from pipeline.decode.plans import Plan
 from pipeline.decode.sidecar import Sidecar, read_sidecar
 from pipeline.decode.sniff import MEDIA_EXTENSIONS, Kind, sniff
 from pipeline.decode.transcript import parse_srt, parse_vtt, read_transcript
 from pipeline.media import Decoded, Facts, Modality, Sampling
 
 __all__ = [
-    "MEDIA_EXTENSIONS", "Kind", "Limits", "NotMediaError", "Sidecar", "decode", "parse_srt", "parse_vtt", "probe",
-    "read_sidecar", "read_transcript", "sniff",
+    "MEDIA_EXTENSIONS", "Kind", "Limits", "NotMediaError", "Plan", "Sidecar", "decode", "parse_srt", "parse_vtt",
+    "plan", "probe", "read_sidecar", "read_transcript", "sniff",
 ]  # fmt: skip
 
 EVERYTHING = frozenset(Modality)
@@ -70,3 +71,14 @@ def probe(path: Path, limits: Limits = DEFAULT_LIMITS) -> Facts:
         if isinstance(item, Facts):
             return item
     raise AssertionError("decode yields facts first or raises")
+
+
+def plan(path: Path, sampling: Sampling, limits: Limits = DEFAULT_LIMITS) -> Plan:
+    """Return which frames of a film would be kept and what that would cost; its packets are read, none is decoded.
+
+    Raises:
+        MediaError: as `decode`; `no_pictures` for sound and still pictures.
+    """
+    from pipeline.decode import children, reading
+
+    return reading.plan(path, sampling, limits, children.decoders())

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import av
 from av.stream import Discard
 
 from pipeline.decode import allowlist
+from pipeline.decode.damage import damage_of
+from pipeline.decode.groups import Group, Grouper
 from pipeline.decode.limits import Limits
 from pipeline.decode.outline import Survey, survey
+from pipeline.decode.plans import Plan, plan_film
 from pipeline.decode.sound import SoundStream, SoundTrack
 from pipeline.decode.streams import Choice, codec_name, start_timecode
 from pipeline.decode.subtitles import TextTrack
-from pipeline.decode.video import Share, VideoTrack
+from pipeline.decode.video import Share, VideoTrack, arrivals_of
 from pipeline.decode.wire import Beat
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
@@ -24,10 +28,6 @@ from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
 _BEAT_SECONDS = 0.5
 _SLOPPY_SECONDS = 0.1
 """An index and a packet state a key frame's time within this."""
-_SHORT_SECONDS = 1.0
-"""A stream that ends this much, or a fiftieth of its length, before its container says is truncated."""
-_STATES_LENGTH = {"mov", "matroska", "avi", "wav", "flac", "asf", "flv", "mxf", "aiff", "caf", "ivf"}
-"""Containers whose header says how long they are; for others FFmpeg guesses from the rate of bits, and errs."""
 _DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version", "compatible_brands", "duration"} | {
     "software", "alpha_mode"}  # fmt: skip
 """Tags that say how a file was written, not what is in it."""
@@ -69,6 +69,21 @@ def decode_film(
         yield from _Film(container, limits, fd).run(wanted, want, surveyed, worker, workers)
 
 
+def plan_of(fd: int, demuxers: tuple[str, ...], wanted: Sampling, limits: Limits) -> Plan:
+    """Return the plan of a film's pictures: all of its packets are read, none is decoded.
+
+    Raises:
+        MediaError: as `decode_film`; `no_pictures` where it has only sound.
+    """
+    with _opened(fd, demuxers) as container:
+        surveyed = _Film(container, limits, fd).survey(wanted)
+        if surveyed is None:
+            raise MediaError("no_pictures", "only pictures that move are planned")
+    os.lseek(fd, 0, os.SEEK_SET)
+    with _opened(fd, demuxers) as container:
+        return plan_film(_Film(container, limits, fd).groups(wanted), surveyed.choice, surveyed.starts, wanted)
+
+
 def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
     # The protocol `fd` reads this one descriptor and can open nothing else, whatever a demuxer asks for.
     options = {"fd": str(fd), "protocol_whitelist": "fd", "format_whitelist": ",".join(demuxers)}
@@ -103,6 +118,18 @@ class _Film:
     def survey(self, wanted: Sampling) -> Survey | None:
         """Look at the film and decide how to decode its pictures, if it has any."""
         return None if self._video is None else survey(self._container, self._video, self._origin(), wanted)
+
+    def groups(self, wanted: Sampling) -> Iterator[Group]:
+        """Yield the groups of all the pictures' packets."""
+        self._video.discard = Discard.default
+        arrivals, grouper = arrivals_of(self._video, self._origin(), wanted), Grouper[Any]()
+        with suppress(av.error.FFmpegError, ValueError):  # it is broken here: the plan ends
+            for packet in self._demuxed([self._video]):
+                if packet.size:
+                    for group, _ in grouper.push(arrivals.of(packet)):
+                        yield group
+        for group, _ in grouper.finish():
+            yield group
 
     def run(
         self, wanted: Sampling, want: frozenset[Modality], surveyed: Survey | None, worker: int, workers: int
@@ -240,40 +267,8 @@ class _Film:
     def _ending(self) -> Ending:
         decoded = [track for track in self.tracks.values() if not isinstance(track, TextTrack)]
         reached = max((track.reached_seconds for track in decoded), default=0.0)
-        frames = self.pictures.keeper.frames if self.pictures is not None else 0
-        return Ending(self._damage(decoded, reached), reached, frames)
-
-    def _falls_short(self, decoded: list[VideoTrack | SoundStream], reached: float) -> bool:
-        """Tell whether a stream, or where all were decoded the whole, ended well before the container says."""
-        if self.pictures is not None and not self.pictures.owns_the_end:
-            return False  # whoever decodes the last piece will tell
-        claims: list[tuple[float, float]] = []
-        for stream, track in ((self._container.streams[index], track) for index, track in self.tracks.items()):
-            if stream.duration and not isinstance(track, TextTrack):
-                claims.append((track.reached_seconds, float(stream.duration * stream.time_base)))
-        if len(decoded) == self._choice.n_streams:
-            claims.append((reached, (self._container.duration or 0) / av.time_base))
-        return any(came < claimed - max(_SHORT_SECONDS, claimed / 50) for came, claimed in claims)
-
-    def _damage(self, decoded: list[VideoTrack | SoundStream], reached: float) -> str | None:
-        """Compare what came out with what the container promised; return what is wrong, or None."""
-        if not decoded:
-            return self._missing or None
-        damaged = sum(track.damaged for track in decoded)
-        if damaged and not _memory_is_left():
-            return "memory"
-        if self._container.format.name.split(",")[0] in _STATES_LENGTH and self._falls_short(decoded, reached):
-            return f"truncated_at:{reached:.1f}"
-        if self._broken:
-            return f"truncated_at:{reached:.1f}"
-        if damaged:
-            return f"corrupt:{damaged}"
-        return self._missing or None
-
-
-def _memory_is_left() -> bool:
-    """Tell whether the limit on memory is still away; FFmpeg's decoders call a want of memory invalid data."""
-    try:
-        return bool(bytearray(2**25))
-    except MemoryError:
-        return False
+        damage = damage_of(self._container, self.tracks, self._choice.n_streams, self._broken) or self._missing or None
+        if self.pictures is None:
+            return Ending(damage, reached)
+        kept = self.pictures.keeper
+        return Ending(damage, reached, kept.frames, kept.expected, kept.missing, self.pictures.sampled)

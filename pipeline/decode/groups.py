@@ -4,17 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.decode.sampling import Group
+from pipeline.decode.clock import Clock
 
 Item = TypeVar("Item")
 
 MOST_PACKETS, MOST_BYTES = 1500, 24_000_000
-"""A longer group is handed on in parts, which are decoded one after the other: memory is bounded whatever a film does."""
-_REORDERED = 1e-4
+"""A longer group is handed on in parts, which are decoded one after the other: memory is bounded for any film."""
+_EPSILON = 1e-4
+_REORDERED_FRAMES = 16
+"""The most by which frames are coded out of order."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The packets from one key frame to the next, in the order of decoding."""
+
+    at_seconds: NDArray[np.float64]
+    """float64 [N], presentation times; the key frame's first."""
+    sizes: NDArray[np.int64]
+    """int64 [N], bytes."""
+    stop_seconds: float
+    """When the next group's key frame is displayed, or the film ends."""
+    keyed: bool = True
+    """False: this goes on with a group that was too long to be held; it cannot be entered here."""
+    goes_on: bool = False
+    """The next one goes on with this one."""
+    closes: bool = False
+    """What comes next is not compared with it: the film, or a piece of it, ends here."""
+    lead_seconds: float = float("inf")
+    """From when frames are displayed that are coded after the next group's key frame, and need this group too."""
+
+    @property
+    def n_leading(self) -> int:
+        """Return how many frames of it are displayed before its key frame; they follow the key frame directly."""
+        return int((self.at_seconds < self.at_seconds[0] - _EPSILON).sum()) if self.keyed else 0
+
+    @property
+    def leading(self) -> Group:
+        """Return the key frame and those frames, as the end of what comes before them."""
+        n = self.n_leading + 1
+        return Group(self.at_seconds[:n], self.sizes[:n], float(self.at_seconds[0]))
 
 
 @dataclass(frozen=True)
@@ -28,6 +62,29 @@ class Arrival(Generic[Item]):
     size: int
     is_key: bool
     packet: Item
+
+
+class Arrivals:
+    """Reads a stream's packets as arrivals, on one steady clock."""
+
+    def __init__(self, tick_seconds: float, frames_per_second: float, origin_seconds: float, longest: float) -> None:
+        """Prepare.
+
+        Args:
+            tick_seconds: the unit of the stream's time stamps.
+            frames_per_second: on average.
+            origin_seconds: the time stamp that is the asset's time zero.
+            longest: seconds for which a frame is taken to be displayed at most.
+        """
+        self._tick, self._usual, self._longest = tick_seconds, 1 / frames_per_second, longest
+        self.clock = Clock(origin_seconds, self._usual, max(1.0, _REORDERED_FRAMES * self._usual))
+
+    def of(self, packet: Any) -> Arrival[Any]:
+        """Return a packet as an arrival."""
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        at = self.clock.seconds(None if stamp is None else stamp * self._tick)
+        seconds = min(packet.duration * self._tick if packet.duration else self._usual, self._longest)
+        return Arrival(at, seconds, packet.size, packet.is_keyframe, packet)
 
 
 class Grouper(Generic[Item]):
@@ -44,7 +101,7 @@ class Grouper(Generic[Item]):
         """Take the next packet in the order of decoding; yield a group that is complete, with its packets."""
         if self._next:
             self._next.append(arrival)
-            if arrival.at_seconds < self._next[0].at_seconds - _REORDERED and not arrival.is_key:
+            if arrival.at_seconds < self._next[0].at_seconds - _EPSILON and not arrival.is_key:
                 return
             begun, self._next = self._next, []
             yield self._release(begun[0].at_seconds, leading=begun[1:-1])

@@ -31,8 +31,8 @@ class Keeper:
             aspect: of a pixel.
             keeps_at_cuts: also keep a frame of each shot that begins where no target lies.
         """
-        self.frames = self.missing = 0
-        """Frames shown; targets for which no frame came."""
+        self.frames = self.expected = self.missing = 0
+        """Frames shown; targets; targets for which no frame came."""
         self.width = self.height = 0
         """As displayed, of the first frame; 0 before it."""
         self.reached_seconds = 0.0
@@ -52,7 +52,9 @@ class Keeper:
 
     def aim(self, targets: Iterable[float]) -> None:
         """Add times, later than those before; the frame on display at each will be kept."""
+        n_before = len(self._targets)
         self._targets += targets
+        self.expected += len(self._targets) - n_before
 
     def sees_change(self, frame: av.VideoFrame) -> bool:
         """Tell whether a frame shows something else than the last one did."""

@@ -8,7 +8,8 @@ from typing import Any
 import av
 import numpy as np
 
-from pipeline.decode.sampling import ASKED, Choice, Outline, choose, pieces_of
+from pipeline.decode.pieces import pieces_of
+from pipeline.decode.sampling import ASKED, Choice, Outline, choose
 from pipeline.media import Mode, Sampling
 
 _WHOLE_INDEX = ("mov", "avi")
@@ -62,7 +63,7 @@ def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling)
 def _indexed(
     container: Any, stream: Any, family: str, duration: float, origin_seconds: float
 ) -> tuple[list[float], int]:
-    """Return the key frames' times by the container's index, and how many packets it has; none if it has no good one."""
+    """Return the key frames' times by the container's index, and how many packets it has; nothing if it is no good."""
     if family not in (*_WHOLE_INDEX, *_CUES):
         return [], 0
     if family in _CUES and duration:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.decode import children, files, wire
 from pipeline.decode.limits import Limits
+from pipeline.decode.plans import Plan
 from pipeline.decode.sniff import BYTES_NEEDED, Kind, claimed_bytes, is_text, refusal, sniff
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
@@ -27,12 +28,23 @@ def read(
         yield from (item for item in reading if not isinstance(item, wire.Beat))
 
 
+def plan(path: Path, sampling: Sampling, limits: Limits, server: children.ForkServer) -> Plan:
+    """Return what `pipeline.decode.plan` promises, from a child of this server."""
+    with closing(Reading(path, sampling, frozenset(), limits, server, plan=True)) as reading:
+        message = reading.child.receive()
+    if isinstance(message, wire.Refusal):
+        raise MediaError(message.reason, message.detail)
+    if not isinstance(message, Plan):
+        raise MediaError("no_pictures", "only pictures that move are planned")
+    return message
+
+
 class Reading:
     """One file, or one worker's share of it, on its way through one child. Close it; closing kills the child."""
 
     def __init__(
         self, path: Path, sampling: Sampling, want: frozenset[Modality], limits: Limits, server: children.ForkServer,
-        worker: int = 0, workers: int = 1,
+        worker: int = 0, workers: int = 1, *, plan: bool = False,
     ) -> None:  # fmt: skip
         """Start the child.
 
@@ -52,6 +64,7 @@ class Reading:
                 "cpu_seconds": limits.budget_seconds(size_bytes, 0.0),
                 "worker": worker,
                 "workers": workers if self.is_divisible else 1,
+                "plan": plan,
             }
             self.child = server.start(request, fd, limits.stalled_seconds)
         finally:
@@ -94,11 +107,7 @@ def _answers(
     reached, content = 0.0, False
     while True:
         try:
-            message = child.receive()
-            if isinstance(message, wire.Refusal):
-                raise MediaError(message.reason, message.detail)
-            if not isinstance(message, wire.Beat) and (facts is None) != isinstance(message, Facts):
-                raise MediaError("protocol", "facts come first, and once")
+            message = _expected(child.receive(), facts)
         except MediaError as exc:
             if not content:
                 raise
@@ -119,6 +128,17 @@ def _answers(
             case _:
                 content = True
         yield message
+
+
+def _expected(message: wire.Message, facts: Facts | None) -> Decoded | wire.Beat:
+    """Return the message if it may come now."""
+    if isinstance(message, wire.Refusal):
+        raise MediaError(message.reason, message.detail)
+    if isinstance(message, Plan):
+        raise MediaError("protocol", "nobody asked for a plan")
+    if not isinstance(message, wire.Beat) and (facts is None) != isinstance(message, Facts):
+        raise MediaError("protocol", "facts come first, and once")
+    return message
 
 
 def _promises(facts: Facts | None, want: frozenset[Modality]) -> bool:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.decode.groups import Group
 from pipeline.decode.shots import SHORTEST_SECONDS
+from pipeline.decode.sizes import before_large, likeliest_cut, spikes_of
 from pipeline.media import Mode, Sampling
 
 SETTLED_SECONDS = 0.3
@@ -27,43 +29,11 @@ SHORT_SECONDS = 20.0
 """A film that is no longer is decoded on an exact grid: there is little to save."""
 _FEW_KEYS_SECONDS = 30.0
 """Key frames that lie further apart are too few to enter at."""
-_WINDOW_SECONDS = 1.0
-_SPIKES = ((2.0, 0.3), (4.0, 0.1))
-"""A packet may begin a shot if it is so many times larger than any in the second before it, and has this share of its
-group's key frame: the frame after a cut cannot be told from the one before it, so that it is coded almost anew."""
 ASKED = "asked for"
-_PIECE_SECONDS = 60.0
 _REMEMBERED = 16
 _IRREGULAR, _CUT_SHORT = 0.2, 0.9
 """By how much lengths of groups differ where cuts decide them, and how much shorter than the longest a cut one is."""
-_LEAST_SURPRISE = 1.2
-_FIRST_PACKETS, _FIRST_SHARE = 6, 0.25
 _EPSILON = 1e-4
-
-
-@dataclass(frozen=True)
-class Group:
-    """The packets from one key frame to the next, in the order of decoding."""
-
-    at_seconds: NDArray[np.float64]
-    """float64 [N], presentation times; the key frame's first."""
-    sizes: NDArray[np.int64]
-    """int64 [N], bytes."""
-    stop_seconds: float
-    """When the next group's key frame is displayed, or the film ends."""
-    keyed: bool = True
-    """False: this goes on with a group that was too long to be held; it cannot be entered here."""
-    goes_on: bool = False
-    """The next one goes on with this one."""
-    closes: bool = False
-    """What comes next is not compared with it: the film, or a piece of it, ends here."""
-    lead_seconds: float = float("inf")
-    """From when frames are displayed that are coded after the next group's key frame, and need this group too."""
-
-    @property
-    def n_leading(self) -> int:
-        """Return how many frames of it are displayed before its key frame; they follow the key frame directly."""
-        return int((self.at_seconds < self.at_seconds[0] - _EPSILON).sum()) if self.keyed else 0
 
 
 @dataclass(frozen=True)
@@ -153,18 +123,18 @@ class Planner:
         """Return what to do with the next group."""
         spikes: list[float] = []
         likely_cut = None
+        self._note_length(group)
         if self._mode == Mode.SHOTS:
-            self._note_length(group)
             spikes = _apart(spikes_of(group))
-            shown_on = not (self._ends_at_cut or group.goes_on or group.closes)
+            shown_on = not (self._ends_at_cut or group.goes_on or group.closes or self._sampling.mode == Mode.SHOTS)
             if spikes and shown_on and group.stop_seconds - spikes[-1] < self._spacing:
                 likely_cut = spikes.pop()  # the shot that begins there is still shown at the next key frame
         targets = sorted({*self._targets(group, spikes)})
         seen = [*targets, *(spike + SETTLED_SECONDS for spike in spikes)]
-        if self._mode != Mode.KEYFRAMES and len(group.sizes) > 1:  # each key frame is compared with the one before it
+        if self._mode == Mode.SHOTS:  # each key frame is compared with the one before it
             seen.append(float(group.at_seconds[0]))
         n = self._n_decoded(group, max(seen, default=float("-inf")))
-        if likely_cut is None and n and (self._is_regular or self._mode != Mode.SHOTS):
+        if likely_cut is None and n and self._is_regular:
             likely_cut = likeliest_cut(group, n)
         self._rolling = n == len(group.sizes)
         self._kept = max([self._kept, *targets])
@@ -218,13 +188,20 @@ class Planner:
             yield at
 
     def _of_shots(self, group: Group, spikes: Sequence[float]) -> Iterator[float]:
-        """Yield the key frame's time if it may begin a shot or enough time went by, and one after each likely cut."""
+        """Yield the key frame's time if it may begin a shot or enough time went by, and one after each likely cut.
+
+        Where shots were asked for, or everything is decoded anyway, also times between these, so that long shots have
+        as many frames as they should; otherwise `auto` is content with their key frames.
+        """
+        fills = self._sampling.mode == Mode.SHOTS or group.goes_on or not group.keyed
         key, kept = float(group.at_seconds[0]), self._kept
         if group.keyed and key - kept >= (SHORTEST_SECONDS if self._begins_at_cut else self._spacing) - _EPSILON:
             yield (kept := key)
-        for spike in spikes:
-            at = min(spike + SETTLED_SECONDS, group.stop_seconds - _EPSILON)
-            if at > spike and at - kept >= SHORTEST_SECONDS:
+        settled = [min(spike + SETTLED_SECONDS, group.stop_seconds - _EPSILON) for spike in spikes]
+        for spike, at in [*zip(spikes, settled, strict=True), (group.stop_seconds, group.stop_seconds)]:
+            while fills and kept + self._spacing < spike - SHORTEST_SECONDS:
+                yield (kept := kept + self._spacing)
+            if spike < at < group.stop_seconds and at - kept >= SHORTEST_SECONDS:
                 yield (kept := at)
 
     def _may_skim(self, group: Group, targets: list[float]) -> NDArray[np.bool_]:
@@ -234,50 +211,12 @@ class Planner:
         shown = np.empty_like(rising)
         shown[order] = np.diff(np.append(rising, group.stop_seconds))
         may = shown <= SKIMMED_SECONDS
-        may &= ~_before_large(group)
+        may &= ~before_large(group)
         if self._mode == Mode.EXACT and targets:
             on_display = np.searchsorted(rising, np.array(targets) + _EPSILON, side="right") - 1
             may[order[on_display[on_display >= 0]]] = False
         may[0] &= not group.keyed
         return may
-
-
-def spikes_of(group: Group) -> list[float]:
-    """Return the times at which a shot may begin, by the packets' sizes; rising."""
-    if len(group.sizes) < 2 or group.stop_seconds - float(group.at_seconds.min()) <= _WINDOW_SECONDS:
-        return []  # the next key frame comes soon enough to tell
-    ratios, spikes = _surprise(group), np.zeros(len(group.sizes), np.bool_)
-    for ratio, share in _SPIKES:
-        spikes |= (ratios >= ratio) & (group.sizes >= share * group.sizes[0])
-    begun = _begun(group)
-    return sorted(float(begun[row]) for row in np.flatnonzero(spikes))
-
-
-def likeliest_cut(group: Group, first: int) -> float | None:
-    """Return when a shot most likely began, if one did, among the packets from row `first` on; None: unknown."""
-    if first >= len(group.sizes) or group.stop_seconds - float(group.at_seconds.min()) <= _WINDOW_SECONDS:
-        return None
-    ratios = _surprise(group)[first:]
-    row = int(ratios.argmax())
-    return float(_begun(group)[first + row]) if ratios[row] >= _LEAST_SURPRISE else None
-
-
-def _surprise(group: Group) -> NDArray[np.float64]:
-    """Return how many times larger each packet is than the largest in the second before it; float64 [N]."""
-    sizes, seconds = group.sizes, group.stop_seconds - float(group.at_seconds.min())
-    window = max(_FIRST_PACKETS, round(_WINDOW_SECONDS * len(sizes) / max(seconds, 1e-3)))
-    padded = np.concatenate([np.zeros(window, np.int64), sizes])
-    # The key frame's size says nothing of those after it, but as long as there is little else to compare with.
-    padded[window], padded[:_FIRST_PACKETS] = 0, _FIRST_SHARE * sizes[0]
-    before = np.lib.stride_tricks.sliding_window_view(padded, window)[: len(sizes)].max(axis=1)
-    ratios = sizes / np.maximum(before, 1)
-    ratios[0] = 0.0
-    return np.asarray(ratios)
-
-
-def _begun(group: Group) -> NDArray[np.float64]:
-    """Return when a shot began if a packet begins one: frames coded after it but shown before belong to it."""
-    return np.asarray(np.minimum.accumulate(group.at_seconds[::-1])[::-1])
 
 
 def _apart(rising: Sequence[float]) -> list[float]:
@@ -289,14 +228,6 @@ def _apart(rising: Sequence[float]) -> list[float]:
     return kept
 
 
-def _before_large(group: Group) -> NDArray[np.bool_]:
-    """Return which packets are decoded after, but displayed before, one so large that it may begin a shot."""
-    sizes = group.sizes
-    usual = np.sort(sizes)[3 * len(sizes) // 4]
-    large = np.where(sizes > 2 * usual, group.at_seconds, -np.inf)
-    return np.asarray(group.at_seconds <= np.maximum.accumulate(large))
-
-
 def _grid(start_seconds: float, stop_seconds: float, interval_seconds: float) -> Iterator[float]:
     """Yield the multiples of the interval in [start, stop)."""
     if start_seconds >= stop_seconds:
@@ -306,24 +237,3 @@ def _grid(start_seconds: float, stop_seconds: float, interval_seconds: float) ->
         if n >= 0:
             yield n * interval_seconds
         n += 1
-
-
-def pieces_of(key_seconds: Sequence[float], stop_seconds: float) -> list[float]:
-    """Return where the pieces of a long film begin: key frames that are a minute or more apart, at cuts if possible.
-
-    Each piece is decoded by itself, perhaps by another worker, and its shots are its own. So it should begin where a
-    shot does: of the key frames in reach, at the one that follows the one before it soonest.
-
-    Args:
-        key_seconds: rising times of all key frames.
-        stop_seconds: where the film ends.
-    """
-    keys = np.array(key_seconds)
-    starts = [float(keys[0])] if len(keys) else []
-    while starts and stop_seconds - starts[-1] >= 2 * _PIECE_SECONDS:
-        first, last = np.searchsorted(keys, [starts[-1] + _PIECE_SECONDS, starts[-1] + 1.5 * _PIECE_SECONDS])
-        if first == len(keys):
-            break
-        reach = np.arange(first, max(last, first + 1))
-        starts.append(float(keys[reach[np.argmin(np.round(keys[reach] - keys[reach - 1], 2))]]))
-    return starts

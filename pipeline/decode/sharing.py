@@ -106,4 +106,6 @@ def _ending(streams: list[_Stream]) -> Ending:
         damage=next((e.damage for e in endings if e.damage), None),
         decoded_seconds=max(e.decoded_seconds for e in endings),
         frames_decoded=sum(e.frames_decoded for e in endings),
+        frames_expected=sum(e.frames_expected for e in endings),
+        frames_missing=sum(e.frames_missing for e in endings),
     )

@@ -6,30 +6,27 @@ Packets are gathered into groups of pictures, each group is planned, and only wh
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import av
 
 from pipeline.decode.clock import Clock
-from pipeline.decode.groups import Arrival, Grouper
+from pipeline.decode.groups import Arrivals, Group, Grouper
 from pipeline.decode.keeper import GAP_SECONDS, Keeper
 from pipeline.decode.limits import Limits
 from pipeline.decode.packets import decode
-from pipeline.decode.sampling import SKIMMED_SECONDS, Choice, Group, GroupPlan, Planner
+from pipeline.decode.pieces import Pieces
+from pipeline.decode.sampling import SKIMMED_SECONDS, Choice, GroupPlan, Planner
 from pipeline.media import FrameChunk, Mode, Sampling
 
-_SLOPPY_SECONDS = 0.1
-"""Two sources of a key frame's time, the index and its packet, differ by less."""
 _SHORT_SECONDS = 1.2
 """A group that is no longer is decoded after all if a shot seems to have begun in it, to find out where."""
 _MOST_PASSED_BYTES = 24_000_000
 _COARSE = 2
 """Frames so many times larger than what is kept need no smoothing of their blocks: scaling averages what is left of
 them, and a seventh of the time is saved. Errors add up along a group, but shots are looked at, not shown."""
-_REORDERED_FRAMES = 16
-"""The most by which frames are coded out of order."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,16 @@ class Share:
     def owns(self, piece: int) -> bool:
         """Tell whether a piece is this worker's."""
         return piece % self.workers == self.worker
+
+
+def arrivals_of(stream: Any, origin_seconds: float, wanted: Sampling) -> Arrivals:
+    """Return what reads the time stamps of a stream's packets."""
+    return Arrivals(float(stream.time_base or 1), _rate(stream), origin_seconds, wanted.longest_shot_seconds)
+
+
+def _rate(stream: Any) -> float:
+    """Return how many frames a second has on average; headers lie, so the extremes are cut off."""
+    return min(1000.0, max(0.01, float(stream.average_rate or stream.guessed_rate or 25)))
 
 
 class VideoTrack:
@@ -72,16 +79,15 @@ class VideoTrack:
         """Packets that could not be decoded or came out visibly broken; packets that were decoded."""
         self._stream, self._wanted, self._choice, self._share = stream, wanted, choice, share
         self._tick = float(stream.time_base or 1)
-        self._rate = min(1000.0, max(0.01, float(stream.average_rate or stream.guessed_rate or 25)))  # headers lie
+        self._arrivals = arrivals_of(stream, origin_seconds, wanted)
+        self._rate = _rate(stream)
         self.keeper = Keeper(
             wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=wanted.mode in (Mode.AUTO, Mode.SHOTS)
         )
-        slack = max(1.0, _REORDERED_FRAMES / self._rate)
-        self._packet_clock = Clock(origin_seconds, 1 / self._rate, slack)
         self._frame_clock = Clock(origin_seconds, 1 / self._rate)
         self._grouper: Grouper[Any] = Grouper()
         self._planner = Planner(choice.mode, wanted)
-        self._piece = 0
+        self._pieces = Pieces(share.starts)
         self._is_sought = False
         """What is read now comes just before a piece of this worker's."""
         self._entered = False
@@ -102,9 +108,19 @@ class VideoTrack:
             context.skip_frame = "NONREF" if skims else "DEFAULT"
 
     @property
+    def sampled(self) -> str:
+        """Return how the frames were sampled, and why."""
+        return f"{self._choice.mode}: {self._choice.reason}"[:200]
+
+    @property
     def reached_seconds(self) -> float:
         """Return how far the film was seen."""
         return self.keeper.reached_seconds
+
+    @property
+    def _owns_this(self) -> bool:
+        """Tell whether the piece that is read now is this worker's."""
+        return self._share.owns(self._pieces.current)
 
     @property
     def owns_the_end(self) -> bool:
@@ -114,32 +130,25 @@ class VideoTrack:
     @property
     def next_own_seconds(self) -> float | None:
         """Return where to seek: this worker's next piece, if the one that is read now is another's; infinity: none."""
-        if self._is_sought or self._share.owns(self._piece):
+        if self._is_sought or self._owns_this:
             return None
         starts = self._share.starts
-        following = range(self._piece + 1, len(starts))
+        following = range(self._pieces.current + 1, len(starts))
         return next((starts[p] for p in following if self._share.owns(p)), float("inf"))
 
     def sought(self, at_seconds: float) -> None:
         """Note that what comes next was sought: the key frame at this time or before it."""
-        self._grouper, self._piece = Grouper(), bisect_right(self._share.starts, at_seconds + 1e-6) - 2
-        self._packet_clock.reach(at_seconds)
+        self._grouper, self._pieces.current = Grouper(), bisect_right(self._share.starts, at_seconds + 1e-6) - 2
+        self._arrivals.clock.reach(at_seconds)
         self._is_sought = True
 
     def push(self, packet: av.Packet[Any]) -> Iterator[FrameChunk]:
         """Take one packet (an empty one ends the film) and yield what is complete."""
-        if packet.size:
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            at = self._packet_clock.seconds(None if stamp is None else stamp * self._tick)
-            length = packet.duration * self._tick if packet.duration else 1 / self._rate
-            length = min(length, self._wanted.longest_shot_seconds)
-            due = self._grouper.push(Arrival(at, length, packet.size, packet.is_keyframe, packet))
-        else:
-            due = self._grouper.finish()
+        due = self._grouper.push(self._arrivals.of(packet)) if packet.size else self._grouper.finish()
         for group, packets in due:
             yield from self._advance(group, packets)
-            if self._share.owns(self._piece):
-                group = replace(group, closes=group.closes or self._is_edge(group.stop_seconds))
+            if self._owns_this:
+                group = replace(group, closes=group.closes or self._pieces.ends_at(group.stop_seconds))
                 yield from self._work(group, packets, self._planner.plan(group))
 
     def finish(self) -> Iterator[FrameChunk]:
@@ -150,73 +159,94 @@ class VideoTrack:
     def _advance(self, group: Group, packets: Sequence[Any]) -> Iterator[FrameChunk]:
         """Begin the next piece of the film if this group does."""
         key = float(group.at_seconds[0])
-        if not group.keyed or not self._is_edge(key):
+        if not group.keyed or not self._pieces.ends_at(key):
             return
-        if self._share.owns(self._piece):
+        if self._owns_this:
             if self._choice.mode == Mode.EXACT and group.n_leading:  # they need the piece that ends here
-                n = group.n_leading + 1
-                tail = Group(group.at_seconds[:n], group.sizes[:n], key)
-                yield from self._work(tail, packets[:n], self._planner.plan(tail))
+                tail = group.leading
+                yield from self._work(tail, packets[: len(tail.sizes)], self._planner.plan(tail))
             yield from self._leave()
             yield from self.keeper.finish(key)
-        self._piece += 1
+        self._pieces.current += 1
         self._is_sought = False
         self._planner = Planner(self._choice.mode, self._wanted)
         self._frame_clock.reach(key)
         self._shown, self._passed = None, []
 
-    def _is_edge(self, key_seconds: float) -> bool:
-        """Tell whether a key frame begins the next piece."""
-        following = self._share.starts[self._piece + 1 : self._piece + 2]
-        return bool(following) and key_seconds >= following[0] - _SLOPPY_SECONDS
-
     def _work(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> Iterator[FrameChunk]:
         """Decode of a group what its plan says."""
         self._stop = max(self._stop, group.stop_seconds)
-        if not plan.n_decoded:
-            yield from self._leave()
-            self._pass_by(group, packets, plan)
-            return
-        key = None
-        if group.keyed and not self._entered and self._passed:
+        goes_on = plan.n_decoded == len(packets) > 1
+        if self._entered or not group.keyed:
+            self._passed = []
+        if self._passed and goes_on:  # the next group may need the decoder as it is then: look before it is entered
             key = self._peek(packets[0])
             if key is not None and self.keeper.sees_change(key):
                 yield from self._look_back()
-        self._passed = []
-        self.keeper.aim(plan.targets)
-        if key is not None and plan.n_decoded == 1:
-            yield from self._show(key)
-        else:
-            skipped = 0 if self._entered else group.n_leading  # they would need what was not decoded
-            for row in range(plan.n_decoded):
-                if not 0 < row <= skipped:
-                    yield from self._decode(packets[row], may_skim=bool(plan.may_skim[row]))
-            self._entered = True
-        if plan.n_decoded < len(packets) or key is not None:
+            self._passed = []
+        skipped = 0 if self._entered else group.n_leading  # they would need what was not decoded
+        rows = [row for row in range(plan.n_decoded) if not 0 < row <= skipped]
+        if rows and (yield from self._feed(packets, plan, rows, leaves=not goes_on)):
+            self._stream.codec_context.flush_buffers()
+            yield from self._look_back()
+            yield from self._feed(packets, plan, rows, leaves=not goes_on)
+        self._entered = self._entered or goes_on
+        if not goes_on:
             yield from self._leave()
             self._pass_by(group, packets, plan)
+
+    def _feed(
+        self, packets: Sequence[Any], plan: GroupPlan, rows: Sequence[int], *, leaves: bool
+    ) -> Generator[FrameChunk, None, bool]:
+        """Decode packets and show their frames.
+
+        Returns:
+            True, with nothing shown, if the first frame says that a shot began in what was passed by before it.
+        """
+        aimed = False
+        for frame in self._frames(packets, plan, rows, leaves=leaves):
+            if self._passed and self.keeper.sees_change(frame):
+                return True
+            self._passed = []
+            if not aimed:
+                self.keeper.aim(plan.targets)
+                aimed = True
+            yield from self._show(frame)
+        if not aimed:
+            self.keeper.aim(plan.targets)
+        return False
+
+    def _frames(self, packets: Sequence[Any], plan: GroupPlan, rows: Sequence[int], *, leaves: bool) -> Iterator[Any]:
+        for row in rows:
+            yield from self._decoded(packets[row], may_skim=bool(plan.may_skim[row]))
+        if leaves:
+            self._entered = False
+            yield from self._drained()
 
     def _pass_by(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> None:
         """Note what is not decoded of a group, should it turn out that a shot began there."""
         self.keeper.reached_seconds = max(self.keeper.reached_seconds, group.stop_seconds)
         self.keeper.likely_cut = plan.likely_cut
-        single, n = len(packets) == 1 and group.keyed, plan.n_decoded
-        if not single:
+        if plan.n_decoded:
             self._passed = []
         is_short = group.keyed and group.stop_seconds - group.at_seconds[0] <= _SHORT_SECONDS
-        if (single and not n) or (is_short and 0 < n < len(packets)):
+        if is_short and plan.n_decoded < len(packets):
             held = sum(packet.size for _, packets in self._passed for packet in packets)
             if held > _MOST_PASSED_BYTES:
                 self._passed = []
             self._passed.append((float(group.at_seconds[0]), packets))
+        elif plan.n_decoded < len(packets):
+            self._passed = []
 
     def _look_back(self) -> Iterator[FrameChunk]:
         """Find the cut between the last frame that was seen and a key frame that differs, in what was passed by."""
         passed, self._passed = self._passed, []
-        if len(passed[0][1]) > 1:
+        if any(len(packets) > 1 for _, packets in passed):
             self._frame_clock.reach(passed[0][0])
-            for packet in passed[0][1]:
-                yield from self._decode(packet, may_skim=False)
+            for _, packets in passed:
+                for packet in packets:
+                    for frame in self._decoded(packet, may_skim=False):
+                        yield from self._show(frame)
             self._entered = True
             yield from self._leave()
             return
@@ -240,30 +270,32 @@ class VideoTrack:
         self._stream.codec_context.flush_buffers()
         return next((frame for frame in frames if not frame.is_corrupt), None)
 
-    def _decode(self, packet: Any, *, may_skim: bool) -> Iterator[FrameChunk]:
+    def _decoded(self, packet: Any, *, may_skim: bool) -> Iterator[Any]:
+        """Yield the frames that a packet completes."""
         if self._skims:
             # Where what was left out leaves larger gaps, too few frames remain to see cuts by: then all are decoded.
             sparse = self.keeper.gap_seconds > GAP_SECONDS
             self._stream.codec_context.skip_frame = "NONREF" if may_skim and not sparse else "DEFAULT"
         self.packets += 1
         try:
-            frames = decode(self._stream, packet)
+            yield from decode(self._stream, packet)
         except ValueError:
             self.damaged += 1
-            return
-        for frame in frames:
-            yield from self._show(frame)
+
+    def _drained(self) -> Iterator[Any]:
+        """Yield the frames that the decoder holds back, and get it ready to be entered elsewhere."""
+        try:
+            yield from decode(self._stream, None)
+        except ValueError:
+            self.damaged += 1
+        self._stream.codec_context.flush_buffers()
 
     def _leave(self) -> Iterator[FrameChunk]:
-        """Take out the frames that the decoder holds back, and get it ready to be entered elsewhere."""
+        """Show what the decoder holds back, and note that what comes next is decoded elsewhere, if at all."""
         if self._entered:
-            try:
-                for frame in decode(self._stream, None):
-                    yield from self._show(frame)
-            except ValueError:
-                self.damaged += 1
-            self._stream.codec_context.flush_buffers()
             self._entered = False
+            for frame in self._drained():
+                yield from self._show(frame)
         self.keeper.leave()
 
     def _show(self, frame: Any) -> Iterator[FrameChunk]:

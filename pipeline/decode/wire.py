@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pipeline.decode import timecode
+from pipeline.decode.plans import Plan, Range
 from pipeline.errors import MediaError
 from pipeline.media import (
     HIGHEST_RATE_HZ,
@@ -26,6 +27,7 @@ from pipeline.media import (
     FrameChunk,
     Line,
     Media,
+    Mode,
     Shot,
     SoundChunk,
     Transcript,
@@ -55,7 +57,7 @@ class Refusal:
     detail: str
 
 
-Message = Decoded | Beat | Refusal
+Message = Decoded | Beat | Refusal | Plan
 
 
 def write(file: BinaryIO, message: Message) -> None:
@@ -80,6 +82,9 @@ def write(file: BinaryIO, message: Message) -> None:
             for key in ("duration_seconds", "frames_per_second"):  # headers may say anything: then they say nothing
                 header[key] = header[key] if 0 <= header[key] <= _SECONDS_MOST else 0.0
             header["metadata"] = {key[:100]: text[:_TAG_CHARACTERS_MOST] for key, text in metadata}
+        case Plan():
+            header = {**asdict(message), "at_seconds": message.at_seconds.tolist()}
+            header["ranges"] = [[r.start_seconds, r.stop_seconds, r.n_decoded, r.n_packets] for r in message.ranges]
         case Refusal():
             header = {"reason": message.reason, "detail": message.detail[:1000]}
         case _:
@@ -173,6 +178,25 @@ def _ending(header: Any, _: Any) -> Ending:
         None if damage is None else _reason(damage),
         _seconds(header["decoded_seconds"]),
         _whole(header["frames_decoded"], 2**53),
+        _whole(header["frames_expected"], 2**53),
+        _whole(header["frames_missing"], 2**53),
+        _text(header["sampled"], 200),
+    )
+
+
+def _plan(header: Any, _: Any) -> Plan:
+    return Plan(
+        Mode(header["mode"]),
+        _text(header["reason"]),
+        np.array([_seconds(at) for at in header["at_seconds"]], np.float64),
+        tuple(
+            Range(_seconds(start), _seconds(stop), _whole(n, 2**53), _whole(of, 2**53))
+            for start, stop, n, of in header["ranges"]
+        ),
+        tuple(_seconds(start) for start in header["starts"]),
+        _whole(header["n_packets"], 2**53),
+        _whole(header["n_bytes"], 2**63),
+        _whole(header["n_bytes_decoded"], 2**63),
     )
 
 
@@ -182,6 +206,7 @@ _READERS: dict[str, Callable[[Any, Any], Message]] = {
     "Transcript": _transcript,
     "Facts": _facts,
     "Ending": _ending,
+    "Plan": _plan,
     "Beat": lambda header, _: Beat(_seconds(header["at_seconds"])),
     "Refusal": lambda header, _: Refusal(_reason(header["reason"]), _text(header["detail"])),
 }

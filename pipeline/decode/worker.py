@@ -16,7 +16,7 @@ import PIL
 from PIL import AvifImagePlugin, Image
 
 from pipeline.decode import sandbox, wire
-from pipeline.decode.film import decode_film
+from pipeline.decode.film import decode_film, plan_of
 from pipeline.decode.image import decode_picture
 from pipeline.decode.limits import Limits
 from pipeline.errors import MediaError
@@ -44,7 +44,7 @@ def run(request: dict[str, Any], media: int, answers: int) -> None:
 
     Args:
         request: `media`, `allowed` (demuxers or Pillow's formats), `sampling`, `want`, `limits`, `cpu_seconds`,
-            `worker` and `workers`: which of how many this is.
+            `worker` and `workers` (which of how many this is), and `plan`: make a plan instead.
         media: descriptor of the file.
         answers: descriptor that messages go to.
     """
@@ -72,5 +72,7 @@ def _messages(request: dict[str, Any], media: int) -> Iterator[wire.Message]:
     if request["media"] == Media.IMAGE:
         with os.fdopen(media, "rb") as file:
             yield from decode_picture(file, allowed, sampling, limits, pixels=Modality.VISUAL in want)
+    elif request["plan"]:
+        yield plan_of(media, allowed, sampling, limits)
     else:
         yield from decode_film(media, allowed, sampling, want, limits, request["worker"], request["workers"])

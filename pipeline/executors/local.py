@@ -17,6 +17,8 @@ from pipeline.media import FrameChunk, Sampling
 from pipeline.recipe import Models, sampling_of
 
 N_DECODERS = 2
+LARGE_BYTES = 500_000_000
+"""A film of so many bytes is decoded by as many children as there are decoders."""
 N_QUEUED = 6
 """Pieces that wait; one holds up to a minute of frames, about 20 MB."""
 N_FRAMES = 96
@@ -77,7 +79,7 @@ class _Decoders:
     def _work(self, sampling: Sampling) -> None:
         try:
             while job := self._take():
-                with closing(decode_job(job, sampling)) as stream:
+                with closing(decode_job(job, sampling, workers=_workers(job))) as stream:
                     for piece in stream:
                         if not self._put(piece):
                             return
@@ -100,6 +102,14 @@ class _Decoders:
                 continue
             return True
         return False
+
+
+def _workers(job: Job) -> int:
+    """Return how many children share one file: a large one is most likely what is left to do in the end."""
+    try:
+        return N_DECODERS if job.path.stat().st_size >= LARGE_BYTES else 1
+    except OSError:
+        return 1
 
 
 def _batches(decoders: _Decoders) -> Iterator[list[Piece]]:

@@ -115,17 +115,25 @@ class Result:
     """The file gave what came before its damage."""
 
 
-def decode_job(job: Job, sampling: Sampling) -> Generator[Piece]:
-    """Yield the pieces of one asset; the last one's body is an Ending or a MediaError."""
+def decode_job(job: Job, sampling: Sampling, *, workers: int = 1) -> Generator[Piece]:
+    """Yield the pieces of one asset; the last one's body is an Ending or a MediaError.
+
+    Args:
+        job: the asset.
+        sampling: what the decoder keeps of it.
+        workers: how many children share a long film.
+    """
     makes = job.makes
     if job.transcripts and job.facts is not None and job.facts.audio_tracks <= 1:
         makes -= {Modality.SPEECH}  # nothing is said but what the transcript has
-    for ordinal, body in enumerate(_bodies(job, sampling, makes)):
+    for ordinal, body in enumerate(_bodies(job, sampling, makes, workers)):
         told = bool(job.transcripts) and isinstance(body, SoundChunk) and body.main
         yield Piece(job.asset_id, ordinal, body, makes - {Modality.SPEECH} if told else makes)
 
 
-def _bodies(job: Job, sampling: Sampling, makes: frozenset[Modality]) -> Iterator[Decoded | Words | MediaError]:
+def _bodies(
+    job: Job, sampling: Sampling, makes: frozenset[Modality], workers: int
+) -> Iterator[Decoded | Words | MediaError]:
     if Modality.SPEECH in job.makes:
         yield from job.transcripts
     if Modality.TEXT in job.makes:
@@ -135,7 +143,7 @@ def _bodies(job: Job, sampling: Sampling, makes: frozenset[Modality]) -> Iterato
         yield Ending(decoded_seconds=job.facts.duration_seconds)
         return
     try:
-        for decoded in decode(job.path, sampling, want=makes & DECODED):
+        for decoded in decode(job.path, sampling, want=makes & DECODED, workers=workers):
             if job.transcripts and isinstance(decoded, Transcript):
                 continue  # one that lies beside the file beats one inside it
             yield decoded
@@ -278,7 +286,8 @@ def assemble(job: Job, made: Sequence[Made], models: Models, fusion: Mapping[Mod
     if Modality.SCENE in job.makes:
         moments += fuse_scenes([*perceived, *job.kept], models, fusion)
     unique = {m.moment_id: m for m in moments}
-    known = replace(facts, duration_seconds=duration, metadata={**facts.metadata, **job.metadata})
+    sampled = {"sampled": ending.sampled} if ending is not None and ending.sampled else {}
+    known = replace(facts, duration_seconds=duration, metadata={**facts.metadata, **sampled, **job.metadata})
     return Result(job.asset_id, known, tuple(unique.values()), damage=damage)
 
 

@@ -186,7 +186,7 @@ def test_sampling_survives_json_and_refuses_what_cannot_be():
 def test_the_mode_is_a_persons_to_say(make_archive):
     archive = make_archive()
     text = (archive.root / "rushes.toml").read_text()
-    (archive.root / "rushes.toml").write_text(text.replace("[sampling]", '[sampling]\nmode = "exact"\nsize_px = 128'))
+    (archive.root / "rushes.toml").write_text(text.replace('mode = "auto"', 'mode = "exact"\nsize_px = 128 #'))
     settings = load_settings(archive.root / "rushes.toml")
     assert (settings.sampling.mode, settings.sampling.size_px) == (Mode.EXACT, 128)
     assert open_archive(archive.root).settings == settings
