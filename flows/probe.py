@@ -13,6 +13,7 @@ from typing import Any
 from index.hits import clock, harmless
 from pipeline.decode import Plan, plan
 from pipeline.decode import probe as look
+from pipeline.decode.device import device_of
 from pipeline.errors import MediaError
 from pipeline.media import Facts, Media, Mode, Sampling
 
@@ -22,20 +23,23 @@ _MEGABYTE = 1e6
 
 def probe(options: argparse.Namespace) -> int:
     """Print what a file is, and the plan of its pictures if asked for; return 2 for what cannot be decoded."""
-    planned = None
+    planned, device = None, ""
     try:
         facts = look(options.file)
         if options.plan and facts.media == Media.VIDEO:
-            planned = plan(options.file, Sampling(mode=Mode(options.mode)))
+            sampling = Sampling(mode=Mode(options.mode))
+            planned = plan(options.file, sampling)
+            share = planned.n_decoded / max(1, planned.n_packets)
+            device = device_of(facts, planned.mode, sampling, share=share).reason
     except MediaError as error:
         print(f"rushes: {harmless(str(options.file))} cannot be decoded: {error}", file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps({**asdict(facts), "plan": _as_dict(planned) if planned else None}, ensure_ascii=False))
+        print(json.dumps({**asdict(facts), "plan": _as_dict(planned, device) if planned else None}, ensure_ascii=False))
         return 0
     print("\n".join(_told(options.file, facts)))
     if planned:
-        print("\n".join(_told_plan(planned)))
+        print("\n".join(_told_plan(planned, device)))
     elif options.plan:
         print("plan        none: only pictures that move are sampled, the rest is decoded whole")
     return 0
@@ -58,7 +62,7 @@ def _told(file: Path, facts: Facts) -> Iterator[str]:
         yield f"{harmless(key)[:11]:<11} {harmless(text)}"
 
 
-def _told_plan(planned: Plan) -> Iterator[str]:
+def _told_plan(planned: Plan, device: str) -> Iterator[str]:
     share = planned.n_decoded / max(1, planned.n_packets)
     decoded, all_bytes = (n / _MEGABYTE for n in (planned.n_bytes_decoded, planned.n_bytes))
     yield f"plan        {planned.mode}: {planned.reason}"
@@ -68,6 +72,7 @@ def _told_plan(planned: Plan) -> Iterator[str]:
     yield f"decodes     {packets}, {decoded:.1f} of {all_bytes:.1f} MB"
     if len(planned.starts) > 1:
         yield f"pieces      {len(planned.starts)} for several workers, from {' '.join(map(clock, planned.starts))}"
+    yield f"device      {device}"
     yield f"{'from':<11} {'until':<11} {'packets':<12} frames kept at"
     for each in planned.ranges[:_MOST_ROWS]:
         kept = [at for at in planned.at_seconds if each.start_seconds <= at < each.stop_seconds]
@@ -78,5 +83,10 @@ def _told_plan(planned: Plan) -> Iterator[str]:
         yield f"and {len(planned.ranges) - _MOST_ROWS} more groups; --json has all of them"
 
 
-def _as_dict(planned: Plan) -> dict[str, Any]:
-    return {**asdict(planned), "at_seconds": planned.at_seconds.tolist(), "n_decoded": planned.n_decoded}
+def _as_dict(planned: Plan, device: str) -> dict[str, Any]:
+    return {
+        **asdict(planned),
+        "device": device,
+        "at_seconds": planned.at_seconds.tolist(),
+        "n_decoded": planned.n_decoded,
+    }

@@ -16,7 +16,8 @@ HOMES = {
     "deltalake": "pipeline/store/",
     "av": "pipeline/decode/",
     "faster_whisper": "encoders/",
-    "torch": "encoders/",
+    "torch": ("encoders/", "pipeline/decode/nvdec.py"),
+    "torchcodec": "pipeline/decode/nvdec.py",
 }
 MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 
@@ -45,6 +46,7 @@ def test_the_rule_sees_a_breach() -> None:
 
 HEAVY = [
     "torch",
+    "torchcodec",
     "ray",
     "prefect",
     "faiss",

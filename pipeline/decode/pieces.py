@@ -23,7 +23,7 @@ def pieces_of(key_seconds: Sequence[float], stop_seconds: float) -> list[float]:
     """
     keys = np.array(key_seconds)
     starts = [float(keys[0])] if len(keys) else []
-    while starts and stop_seconds - starts[-1] >= 2 * _PIECE_SECONDS:
+    while starts and stop_seconds - starts[-1] > 2 * _PIECE_SECONDS - 1:
         first, last = np.searchsorted(keys, [starts[-1] + _PIECE_SECONDS, starts[-1] + 1.5 * _PIECE_SECONDS])
         if first == len(keys):
             break
