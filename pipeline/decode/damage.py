@@ -56,7 +56,10 @@ def _falls_short(
         if (stream := container.streams[index]).duration:
             claims.append((track.reached_seconds, float(stream.duration * stream.time_base)))
     if len(decoded) == n_streams:
-        claims.append((reached, (container.duration or 0) / av.time_base))
+        duration, start = container.duration or 0, container.start_time or 0
+        if container.format.name.startswith("matroska"):  # says when it stops, not for how long it runs
+            duration -= max(0, start)
+        claims.append((reached, duration / av.time_base))
     return any(came < claimed - max(_SHORT_SECONDS, claimed / 50) for came, claimed in claims)
 
 

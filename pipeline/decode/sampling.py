@@ -107,8 +107,8 @@ class Planner:
         """
         self._mode, self._sampling = mode, sampling
         self._spacing = max(sampling.interval_seconds, sampling.longest_shot_seconds / sampling.frames_per_shot)
-        self._kept = float("-inf")
-        """The last target."""
+        self._kept = self._key = float("-inf")
+        """The last target; the last key frame."""
         self._lengths: deque[float] = deque(maxlen=_REMEMBERED)
         """Of the last groups."""
         self._begins_at_cut = False
@@ -131,7 +131,8 @@ class Planner:
             shown_on = not (self._ends_at_cut or group.goes_on or group.closes or self._sampling.mode == Mode.SHOTS)
             if spikes and shown_on and group.stop_seconds - spikes[-1] < self._spacing:
                 likely_cut = spikes.pop()  # the shot that begins there is still shown at the next key frame
-        targets = sorted({*self._targets(group, spikes)})
+        # An edit may hide the beginning of a group; then the first frame that is displayed stands for its key frame.
+        targets = sorted({max(0.0, at) for at in self._targets(group, spikes)}) if group.stop_seconds > 0 else []
         seen = [*targets, *(spike + SETTLED_SECONDS for spike in spikes)]
         if self._mode == Mode.SHOTS:  # each key frame is compared with the one before it
             seen.append(float(group.at_seconds[0]))
@@ -139,7 +140,7 @@ class Planner:
         if likely_cut is None and n and self._is_regular:
             likely_cut = likeliest_cut(group, n)
         self._rolling = n == len(group.sizes)
-        self._kept = max([self._kept, *targets])
+        self._kept, self._key = max([self._kept, *targets]), float(group.at_seconds[0]) if group.keyed else self._key
         self._planned = min(group.stop_seconds, group.lead_seconds)
         return GroupPlan(n, tuple(targets), self._may_skim(group, targets), likely_cut)
 
@@ -174,14 +175,21 @@ class Planner:
             case Mode.EXACT:
                 yield from _grid(start, min(group.stop_seconds, group.lead_seconds), s.interval_seconds)
             case Mode.SNAP:
-                before, after = (s.tolerance_seconds * is_key for is_key in (not group.goes_on, group.keyed))
-                if any(True for _ in _grid(key - after, key + after, s.interval_seconds)):
+                follows = not group.goes_on and not group.closes  # another key frame
+                before, after = (s.tolerance_seconds * is_key for is_key in (follows, group.keyed))
+                points = _grid(key - after, key + after, s.interval_seconds)
+                if any(self._is_closest(key, group.stop_seconds if follows else float("inf"), at) for at in points):
                     yield key
                 yield from _grid(key + after if group.keyed else start, group.stop_seconds - before, s.interval_seconds)
             case Mode.KEYFRAMES:
                 yield from self._with_gaps(group, s.smallest_gap_seconds, s.largest_gap_seconds)
             case _:
                 yield from self._of_shots(group, spikes)
+
+    def _is_closest(self, key: float, following: float, at_seconds: float) -> bool:
+        """Tell whether this key frame is closer to a time than the one before it and the one that follows."""
+        away = abs(at_seconds - key)
+        return away < abs(at_seconds - self._key) and away <= abs(at_seconds - following)
 
     def _with_gaps(self, group: Group, smallest: float, largest: float) -> Iterator[float]:
         """Yield the key frame's time unless it follows too soon, and times between where the next is too far away."""

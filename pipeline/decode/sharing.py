@@ -103,9 +103,19 @@ def _ending(streams: list[_Stream]) -> Ending:
     endings = [s.ending or Ending(s.error.reason if s.error else None) for s in streams]
     return replace(
         endings[0],
-        damage=next((e.damage for e in endings if e.damage), None),
+        damage=_worst([e.damage for e in endings if e.damage]),
         decoded_seconds=max(e.decoded_seconds for e in endings),
         frames_decoded=sum(e.frames_decoded for e in endings),
         frames_expected=sum(e.frames_expected for e in endings),
         frames_missing=sum(e.frames_missing for e in endings),
     )
+
+
+def _worst(damages: list[str]) -> str | None:
+    """Return what is wrong with the whole film: what ended a child early, or else what all of them counted."""
+    for reason in ("missing_frames", "corrupt"):
+        if others := [damage for damage in damages if not damage.startswith(f"{reason}:")]:
+            damages = others
+        elif damages:
+            return f"{reason}:{sum(int(damage.partition(':')[2]) for damage in damages)}"
+    return damages[0] if damages else None

@@ -68,6 +68,7 @@ def write_film(
     language: str = "eng",
     tags: dict[str, str] | None = None,
     prepare: Callable[[av.container.OutputContainer], None] | None = None,
+    muxing: dict[str, str] | None = None,
 ) -> Path:
     """Write a film and return its path; the suffix decides the container.
 
@@ -91,8 +92,9 @@ def write_film(
         language: of the subtitles.
         tags: of the container.
         prepare: called with the container before anything is written.
+        muxing: options of the container.
     """
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options=muxing or {}) as out:
         out.metadata.update(tags or {})
         video = out.add_stream(codec, rate=rate, options=options or {})
         video.height, video.width = frames[0].shape[:2]

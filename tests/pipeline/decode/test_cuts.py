@@ -83,3 +83,38 @@ def test_plain_grounds_are_told_apart():
     assert change(plain(40), plain(42)) == 0
     assert change(plain(40), plain(200)) >= 1
     assert change(_signature(frame(1)), plain(128)) > 0.5
+
+
+def test_frames_that_lie_apart_are_compared_with_the_one_before_alone():
+    detector = CutDetector()
+    pushed = [detector.push(4.0 * n, _signature(frame(seed)), dense=False) for n, seed in enumerate((1, 1, 2, 2, 1))]
+    assert pushed == [None, None, 8.0, None, 16.0]
+    assert detector.finish() is None
+
+
+def test_what_went_on_before_a_gap_is_forgotten_after_it():
+    detector, rng = CutDetector(), np.random.default_rng(8)
+    for n in range(75):
+        assert detector.push(n / RATE, _signature(frame(1, shifted=int(rng.integers(-2, 3))))) is None
+    assert detector.push(10.0, _signature(frame(2)), dense=False) == 10.0
+    assert detector.push(10.04, _signature(frame(2))) is None
+    assert detector.push(20.0, _signature(frame(2)), dense=False) is None
+
+
+def test_a_cut_that_was_not_certain_before_a_gap_is_after_it_unless_the_old_picture_is_back():
+    for seed, cut in ((2, 1.04), (1, None)):
+        detector = CutDetector()
+        for at, shown in ((1.0, 1), (1.04, 2), (1.08, 2)):
+            assert detector.push(at, _signature(frame(shown))) is None
+        assert detector.finish() == 1.04
+        assert detector.push(9.0, _signature(frame(seed)), dense=False) == cut
+        assert detector.finish() is None
+
+
+def test_a_frame_is_told_from_the_last_one_without_being_taken():
+    detector = CutDetector()
+    assert not detector.differs(_signature(frame(1)))
+    detector.push(0.0, _signature(frame(1)))
+    assert detector.differs(_signature(frame(2)))
+    assert not detector.differs(_signature(frame(1, noise=5)))
+    assert detector.push(0.04, _signature(frame(1))) is None

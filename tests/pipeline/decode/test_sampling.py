@@ -175,18 +175,41 @@ def test_snap_answers_every_point_of_the_grid_once_and_within_its_tolerance(tole
     rng = np.random.default_rng(4)
     for _ in range(100):
         bounds = np.round(np.cumsum([0, *rng.uniform(0.4, 5, 20)]) * RATE) / RATE
-        found = [group(a, b - a) for a, b in pairwise(bounds)]
+        found = [group(a, b - a, closes=b == bounds[-1]) for a, b in pairwise(bounds)]
         targets = np.array(targets_of(planned(Mode.SNAP, found, tolerance_seconds=tolerance)))
         assert (np.diff(targets) > 0).all()
         for target in targets:
             assert target in bounds.round(6) or target == round(target), "neither a key frame nor on the grid"
             assert np.abs(target - round(target)) <= tolerance + 1e-4
-        grid = np.arange(np.ceil(bounds[-1] - tolerance - 1e-6))
+        grid = np.arange(np.ceil(bounds[-1] - 1e-6))
         n_answers = [(np.abs(targets - point) <= tolerance + 1e-4).sum() for point in grid]
         assert min(n_answers) >= 1
         closest = np.array([np.abs(bounds - point).min() for point in grid])
         few = [n == 1 for n, gap in zip(n_answers, closest, strict=True) if gap > tolerance + 1e-3]
         assert all(few), "a key frame and the grid were both taken for one point"
+        assert len(targets) <= len(grid) + 1
+
+
+def test_snap_takes_the_closest_key_frame_alone_where_they_are_dense():
+    intra = evenly(100, 0.04)
+    assert targets_of(planned(Mode.SNAP, intra)) == [0.0, 1.0, 2.0, 3.0]
+    dense = evenly(20, 0.48)
+    np.testing.assert_allclose(
+        targets_of(planned(Mode.SNAP, dense)), [0, 0.96, 1.92, 2.88, 3.84, 4.8, 5.76, 7.2, 8.16, 9.12]
+    )
+
+
+# what an edit hides
+
+
+@pytest.mark.parametrize("mode", [Mode.KEYFRAMES, Mode.SHOTS, Mode.SNAP, Mode.EXACT])
+def test_the_first_frame_on_display_stands_for_a_key_frame_before_the_start(mode):
+    hidden = [group(-6.0, 4.0), group(-2.0, 4.0), group(2.0, 4.0)]
+    plans = planned(mode, hidden, tolerance_seconds=0.1)
+    assert plans[0].targets == ()
+    assert plans[1].targets[0] == 0.0
+    assert plans[1].n_decoded >= 2 * RATE + 1
+    assert plans[2].n_decoded >= 1
 
 
 # key frames
@@ -212,7 +235,7 @@ def test_keyframes_goes_on_counting_through_the_parts_of_a_long_group():
 def test_keyframes_fills_in_from_the_last_frame_kept_and_where_the_first_group_has_no_key_frame():
     found = [group(0, 3.6), group(3.6, 3.6), group(7.2, 2)]
     plans = planned(Mode.KEYFRAMES, found, smallest_gap_seconds=1.0, largest_gap_seconds=3.0)
-    assert targets_of(plans) == [0.0, 3.0, 6.0, 7.2], "the key frame at 3.6 s follows too soon, and 6.6 s comes too late"
+    assert targets_of(plans) == [0.0, 3.0, 6.0, 7.2], "the key frame at 3.6 s follows too soon, 6.6 s is too late"
     headless = [group(0, 25, keyed=False), group(25, 2)]
     assert targets_of(planned(Mode.KEYFRAMES, headless)) == [10.0, 20.0, 25.0]
 
@@ -381,7 +404,7 @@ def test_every_frame_that_is_kept_is_decoded_with_all_that_is_coded_before_it(mo
         if mode == Mode.EXACT:
             np.testing.assert_allclose(kept, np.arange(np.ceil(stop - 1e-4)), err_msg="not the grid")
         elif mode == Mode.SNAP:
-            grid = np.arange(np.ceil(stop - 0.5 - 1e-4))
+            grid = np.arange(np.ceil(stop - 1e-4))
             assert np.abs(np.subtract.outer(grid, kept)).min(axis=1).max() <= 0.5 + 1e-4
 
 
