@@ -18,6 +18,8 @@ MOST_PACKETS, MOST_BYTES = 1500, 24_000_000
 _EPSILON = 1e-4
 _REORDERED_FRAMES = 16
 """The most by which frames are coded out of order."""
+_MOST_LEADING = 2 * _REORDERED_FRAMES
+"""More packets after a key frame are not held back as frames that are displayed before it: their stamps are broken."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Grouper(Generic[Item]):
         """Take the next packet in the order of decoding; yield a group that is complete, with its packets."""
         if self._next:
             self._next.append(arrival)
-            if arrival.at_seconds < self._next[0].at_seconds - _EPSILON and not arrival.is_key:
+            leads = arrival.at_seconds < self._next[0].at_seconds - _EPSILON and len(self._next) <= _MOST_LEADING
+            if leads and not arrival.is_key:
                 return
             begun, self._next = self._next, []
             yield self._release(begun[0].at_seconds, leading=begun[1:-1])

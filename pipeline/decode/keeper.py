@@ -68,6 +68,8 @@ class Keeper:
         """Take the next frame."""
         self.frames += 1
         before = self._last if self._runs else None
+        if self._last is None:
+            self._scaler.reshaped(frame, self._aspect)  # this frame may answer targets that lie before it
         while self._targets and self._targets[0] < at - _EPSILON:
             self._keep(*(before or (at, frame)))
             self._targets.popleft()

@@ -118,6 +118,8 @@ class Planner:
         """Key frames lie evenly apart, whatever is shown."""
         self._rolling = False
         """The group before this one was decoded to its end."""
+        self._planned: float | None = None
+        """Up to where the groups before this one have their targets; between its parts a long group may pause."""
 
     def plan(self, group: Group) -> GroupPlan:
         """Return what to do with the next group."""
@@ -133,11 +135,12 @@ class Planner:
         seen = [*targets, *(spike + SETTLED_SECONDS for spike in spikes)]
         if self._mode == Mode.SHOTS:  # each key frame is compared with the one before it
             seen.append(float(group.at_seconds[0]))
-        n = self._n_decoded(group, max(seen, default=float("-inf")))
+        n = self._n_decoded(group, seen)
         if likely_cut is None and n and self._is_regular:
             likely_cut = likeliest_cut(group, n)
         self._rolling = n == len(group.sizes)
         self._kept = max([self._kept, *targets])
+        self._planned = min(group.stop_seconds, group.lead_seconds)
         return GroupPlan(n, tuple(targets), self._may_skim(group, targets), likely_cut)
 
     def _note_length(self, group: Group) -> None:
@@ -148,23 +151,25 @@ class Planner:
         self._is_regular = longest - min(self._lengths) <= _IRREGULAR * longest
         self._ends_at_cut = not self._is_regular and self._lengths[-1] < _CUT_SHORT * longest
 
-    def _n_decoded(self, group: Group, until_seconds: float) -> int:
-        """Return how many packets to decode so that the frame on display at a time is among them."""
+    def _n_decoded(self, group: Group, seen: Sequence[float]) -> int:
+        """Return how many packets to decode so that the frames on display at these times are among them."""
         needed = self._mode == Mode.EXACT and any(
             True for _ in _grid(group.lead_seconds, group.stop_seconds, self._sampling.interval_seconds)
         )
         if group.goes_on or not group.keyed or needed:
             return len(group.sizes)
-        shown = np.flatnonzero(group.at_seconds <= until_seconds + _EPSILON)
-        if not len(shown):
+        order = np.argsort(group.at_seconds, kind="stable")
+        shown = np.searchsorted(group.at_seconds[order], np.array(seen) + _EPSILON, side="right") - 1
+        if not (shown >= 0).any():
             return 0
-        # What is displayed before that frame is coded before it, but for what refers to it.
-        n = int(shown[np.argmax(group.at_seconds[shown])]) + 1
+        # The frame on display last is not always coded last: those shown before a key frame are coded after it.
+        n = int(order[shown[shown >= 0]].max()) + 1
         return len(group.sizes) if len(group.sizes) - n <= ROLL_ON_PACKETS else n
 
     def _targets(self, group: Group, spikes: Sequence[float]) -> Iterator[float]:
         s, key = self._sampling, float(group.at_seconds[0])
-        start = float(group.at_seconds.min()) if self._rolling or not group.keyed else key
+        first = float(group.at_seconds.min()) if self._planned is None else self._planned
+        start = first if self._rolling or not group.keyed else key
         match self._mode:
             case Mode.EXACT:
                 yield from _grid(start, min(group.stop_seconds, group.lead_seconds), s.interval_seconds)
@@ -172,7 +177,7 @@ class Planner:
                 before, after = (s.tolerance_seconds * is_key for is_key in (not group.goes_on, group.keyed))
                 if any(True for _ in _grid(key - after, key + after, s.interval_seconds)):
                     yield key
-                yield from _grid(key + after, group.stop_seconds - before, s.interval_seconds)
+                yield from _grid(key + after if group.keyed else start, group.stop_seconds - before, s.interval_seconds)
             case Mode.KEYFRAMES:
                 yield from self._with_gaps(group, s.smallest_gap_seconds, s.largest_gap_seconds)
             case _:
@@ -183,7 +188,8 @@ class Planner:
         at = float(group.at_seconds[0])
         if group.keyed and at - self._kept >= smallest - _EPSILON:
             yield at
-        at = at if group.keyed else self._kept
+        elif self._kept > float("-inf"):
+            at = self._kept
         while (at := at + largest) < group.stop_seconds - _EPSILON:
             yield at
 
@@ -197,6 +203,8 @@ class Planner:
         key, kept = float(group.at_seconds[0]), self._kept
         if group.keyed and key - kept >= (SHORTEST_SECONDS if self._begins_at_cut else self._spacing) - _EPSILON:
             yield (kept := key)
+        if kept == float("-inf"):  # the film begins without a key frame
+            kept = key - self._spacing
         settled = [min(spike + SETTLED_SECONDS, group.stop_seconds - _EPSILON) for spike in spikes]
         for spike, at in [*zip(spikes, settled, strict=True), (group.stop_seconds, group.stop_seconds)]:
             while fills and kept + self._spacing < spike - SHORTEST_SECONDS:
