@@ -16,7 +16,7 @@ from pipeline.decode.clock import Clock
 from pipeline.decode.groups import Arrivals, Group, Grouper
 from pipeline.decode.keeper import GAP_SECONDS, Keeper
 from pipeline.decode.limits import Limits
-from pipeline.decode.packets import decode
+from pipeline.decode.packets import Pictures
 from pipeline.decode.pieces import Pieces
 from pipeline.decode.sampling import SKIMMED_SECONDS, Choice, GroupPlan, Planner
 from pipeline.media import FrameChunk, Mode, Sampling
@@ -75,9 +75,9 @@ class VideoTrack:
             choice: the mode.
             share: which pieces of the film are decoded.
         """
-        self.damaged = self.packets = 0
-        """Packets that could not be decoded or came out visibly broken; packets that were decoded."""
-        self._stream, self._wanted, self._choice, self._share = stream, wanted, choice, share
+        self._broken = 0
+        """Frames that came out visibly broken."""
+        self._wanted, self._choice, self._share = wanted, choice, share
         self._tick = float(stream.time_base or 1)
         self._arrivals = arrivals_of(stream, origin_seconds, wanted)
         self._rate = _rate(stream)
@@ -101,11 +101,16 @@ class VideoTrack:
         context.options = {"max_pixels": str(limits.frame_pixels)}
         if choice.mode == Mode.SHOTS and min(context.width, context.height) >= _COARSE * wanted.size_px:
             context.options |= {"skip_loop_filter": "all"}
-        self._skims = context.name != "libdav1d"
-        if not self._skims:  # it hears of `skip_frame` only when it starts, so the rate must be even
+        self._decoder = Pictures(stream, skims=context.name != "libdav1d")
+        if context.name == "libdav1d":  # it hears of `skip_frame` only when it starts, so the rate must be even
             even = stream.average_rate and stream.average_rate == stream.base_rate
             skims = even and self._rate * SKIMMED_SECONDS >= 1 and choice.mode != Mode.EXACT
             context.skip_frame = "NONREF" if skims else "DEFAULT"
+
+    @property
+    def damaged(self) -> int:
+        """Return how many packets could not be decoded, or came out visibly broken."""
+        return self._decoder.damaged + self._broken
 
     @property
     def sampled(self) -> str:
@@ -180,14 +185,14 @@ class VideoTrack:
         if self._entered or not group.keyed:
             self._passed = []
         if self._passed and goes_on:  # the next group may need the decoder as it is then: look before it is entered
-            key = self._peek(packets[0])
+            key = self._decoder.peek(packets[0])
             if key is not None and self.keeper.sees_change(key):
                 yield from self._look_back()
             self._passed = []
         skipped = 0 if self._entered else group.n_leading  # they would need what was not decoded
         rows = [row for row in range(plan.n_decoded) if not 0 < row <= skipped]
         if rows and (yield from self._feed(packets, plan, rows, leaves=not goes_on)):
-            self._stream.codec_context.flush_buffers()
+            self._decoder.flush()
             yield from self._look_back()
             yield from self._feed(packets, plan, rows, leaves=not goes_on)
         self._entered = self._entered or goes_on
@@ -218,10 +223,12 @@ class VideoTrack:
 
     def _frames(self, packets: Sequence[Any], plan: GroupPlan, rows: Sequence[int], *, leaves: bool) -> Iterator[Any]:
         for row in rows:
-            yield from self._decoded(packets[row], may_skim=bool(plan.may_skim[row]))
+            # Where what was left out leaves larger gaps, too few frames remain to see cuts by: then all are decoded.
+            sparse = self.keeper.gap_seconds > GAP_SECONDS
+            yield from self._decoder.frames(packets[row], skim=bool(plan.may_skim[row]) and not sparse)
         if leaves:
             self._entered = False
-            yield from self._drained()
+            yield from self._decoder.drained()
 
     def _pass_by(self, group: Group, packets: Sequence[Any], plan: GroupPlan) -> None:
         """Note what is not decoded of a group, should it turn out that a shot began there."""
@@ -245,7 +252,7 @@ class VideoTrack:
             self._frame_clock.reach(passed[0][0])
             for _, packets in passed:
                 for packet in packets:
-                    for frame in self._decoded(packet, may_skim=False):
+                    for frame in self._decoder.frames(packet, skim=False):
                         yield from self._show(frame)
             self._entered = True
             yield from self._leave()
@@ -253,7 +260,7 @@ class VideoTrack:
         low, high, first = 0, len(passed), None  # every frame is a key frame: by bisection
         while low < high:
             middle = (low + high) // 2
-            seen = self._peek(passed[middle][1][0])
+            seen = self._decoder.peek(passed[middle][1][0])
             if seen is not None and self.keeper.sees_change(seen):
                 high, first = middle, (passed[middle][0], seen)
             else:
@@ -261,46 +268,17 @@ class VideoTrack:
         if first is not None:
             self.keeper.glimpse(*first)
 
-    def _peek(self, packet: Any) -> Any:
-        """Return a key frame, decoded by itself, or None where it is broken."""
-        try:
-            frames = [*decode(self._stream, packet), *decode(self._stream, None)]
-        except ValueError:
-            frames = []
-        self._stream.codec_context.flush_buffers()
-        return next((frame for frame in frames if not frame.is_corrupt), None)
-
-    def _decoded(self, packet: Any, *, may_skim: bool) -> Iterator[Any]:
-        """Yield the frames that a packet completes."""
-        if self._skims:
-            # Where what was left out leaves larger gaps, too few frames remain to see cuts by: then all are decoded.
-            sparse = self.keeper.gap_seconds > GAP_SECONDS
-            self._stream.codec_context.skip_frame = "NONREF" if may_skim and not sparse else "DEFAULT"
-        self.packets += 1
-        try:
-            yield from decode(self._stream, packet)
-        except ValueError:
-            self.damaged += 1
-
-    def _drained(self) -> Iterator[Any]:
-        """Yield the frames that the decoder holds back, and get it ready to be entered elsewhere."""
-        try:
-            yield from decode(self._stream, None)
-        except ValueError:
-            self.damaged += 1
-        self._stream.codec_context.flush_buffers()
-
     def _leave(self) -> Iterator[FrameChunk]:
         """Show what the decoder holds back, and note that what comes next is decoded elsewhere, if at all."""
         if self._entered:
             self._entered = False
-            for frame in self._drained():
+            for frame in self._decoder.drained():
                 yield from self._show(frame)
         self.keeper.leave()
 
     def _show(self, frame: Any) -> Iterator[FrameChunk]:
         if frame.is_corrupt:
-            self.damaged += 1
+            self._broken += 1
             return
         stamp = frame.pts if frame.pts is not None else frame.dts
         at = self._frame_clock.seconds(None if stamp is None else stamp * self._tick)
@@ -312,4 +290,4 @@ class VideoTrack:
         except MemoryError:
             raise
         except (OSError, ValueError):  # the scaler refuses what a broken stream says of its colours
-            self.damaged += 1
+            self._broken += 1

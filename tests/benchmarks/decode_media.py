@@ -88,11 +88,11 @@ FILMS = (
     Film(
         "hevc 1080p", "hevc.mp4", "libx265",
         (("preset", "superfast"), ("crf", "22"), ("x265-params", "log-level=none:open-gop=0")),
-        size=(1920, 1080), loop_seconds=30.0, repeats=2, grain=5.0,
+        size=(1920, 1080), loop_seconds=30.0, repeats=4, grain=5.0,
     ),
-    Film("mpeg-2 576p", "mpeg2.mpg", "mpeg2video", _MPEG2, size=(720, 576), repeats=2, aspect=Fraction(64, 45)),
+    Film("mpeg-2 576p", "mpeg2.mpg", "mpeg2video", _MPEG2, size=(720, 576), repeats=4, aspect=Fraction(64, 45)),
     Film(  # in a container with an index: by a program stream's times not everybody seeks rightly
-        "mpeg-2 576p in matroska", "mpeg2.mkv", "mpeg2video", _MPEG2, size=(720, 576), repeats=2,
+        "mpeg-2 576p in matroska", "mpeg2.mkv", "mpeg2video", _MPEG2, size=(720, 576), repeats=4,
         aspect=Fraction(64, 45),
     ),
 )  # fmt: skip
