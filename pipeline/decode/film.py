@@ -81,7 +81,9 @@ def plan_of(fd: int, demuxers: tuple[str, ...], wanted: Sampling, limits: Limits
             raise MediaError("no_pictures", "only pictures that move are planned")
     os.lseek(fd, 0, os.SEEK_SET)
     with _opened(fd, demuxers) as container:
-        return plan_film(_Film(container, limits, fd).groups(wanted), surveyed.choice, surveyed.starts, wanted)
+        return plan_film(
+            _Film(container, limits, fd).groups(wanted, surveyed), surveyed.choice, surveyed.starts, wanted
+        )
 
 
 def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
@@ -117,12 +119,15 @@ class _Film:
 
     def survey(self, wanted: Sampling) -> Survey | None:
         """Look at the film and decide how to decode its pictures, if it has any."""
-        return None if self._video is None else survey(self._container, self._video, self._origin(), wanted)
+        return (
+            None if self._video is None else survey(self._container, self._video, self._origin(), wanted, self._limits)
+        )
 
-    def groups(self, wanted: Sampling) -> Iterator[Group]:
+    def groups(self, wanted: Sampling, surveyed: Survey) -> Iterator[Group]:
         """Yield the groups of all the pictures' packets."""
         self._video.discard = Discard.default
-        arrivals, grouper = arrivals_of(self._video, self._origin(), wanted), Grouper[Any]()
+        arrivals = arrivals_of(self._video, self._origin(), wanted, enters=surveyed.enters)
+        grouper = Grouper[Any]()
         with suppress(av.error.FFmpegError, ValueError):  # it is broken here: the plan ends
             for packet in self._demuxed([self._video]):
                 if packet.size:
@@ -153,7 +158,9 @@ class _Film:
 
     def _watch(self, wanted: Sampling, surveyed: Survey, share: Share) -> None:
         """Make a track of the pictures."""
-        self.pictures = VideoTrack(self._video, wanted, self._limits, self._origin(), surveyed.choice, share)
+        self.pictures = VideoTrack(
+            self._video, wanted, self._limits, self._origin(), surveyed.choice, share, enters=surveyed.enters
+        )
         self.tracks[self._video.index] = self.pictures
 
     def _discard_others(self) -> None:

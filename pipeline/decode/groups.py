@@ -69,7 +69,15 @@ class Arrival(Generic[Item]):
 class Arrivals:
     """Reads a stream's packets as arrivals, on one steady clock."""
 
-    def __init__(self, tick_seconds: float, frames_per_second: float, origin_seconds: float, longest: float) -> None:
+    def __init__(
+        self,
+        tick_seconds: float,
+        frames_per_second: float,
+        origin_seconds: float,
+        longest: float,
+        *,
+        enters: bool = True,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -77,8 +85,10 @@ class Arrivals:
             frames_per_second: on average.
             origin_seconds: the time stamp that is the asset's time zero.
             longest: seconds for which a frame is taken to be displayed at most.
+            enters: False: only the first key frame is one.
         """
         self._tick, self._usual, self._longest = tick_seconds, 1 / frames_per_second, longest
+        self._enters, self._entered = enters, False
         self.clock = Clock(origin_seconds, self._usual, max(1.0, _REORDERED_FRAMES * self._usual))
 
     def of(self, packet: Any) -> Arrival[Any]:
@@ -86,7 +96,9 @@ class Arrivals:
         stamp = packet.pts if packet.pts is not None else packet.dts
         at = self.clock.seconds(None if stamp is None else stamp * self._tick)
         seconds = min(packet.duration * self._tick if packet.duration else self._usual, self._longest)
-        return Arrival(at, seconds, packet.size, packet.is_keyframe, packet)
+        is_key = packet.is_keyframe and (self._enters or not self._entered)
+        self._entered |= is_key
+        return Arrival(at, seconds, packet.size, is_key, packet)
 
 
 class Grouper(Generic[Item]):

@@ -8,12 +8,17 @@ from typing import Any
 import av
 import numpy as np
 
+from pipeline.decode.groups import MOST_BYTES
+from pipeline.decode.limits import Limits
+from pipeline.decode.packets import Pictures
 from pipeline.decode.pieces import pieces_of
 from pipeline.decode.sampling import ASKED, Choice, Outline, choose
 from pipeline.media import Mode, Sampling
 
 _WHOLE_INDEX = ("mov", "avi")
 """Containers whose index, read at opening, has every packet."""
+_MAY_REFRESH = ("h264",)
+"""Decoders of what may be refreshed without key frames."""
 _CUES = ("matroska",)
 """Containers whose index has the key frames that one can enter at; it is read at the first search."""
 _COVERS = 0.8
@@ -30,9 +35,11 @@ class Survey:
     """Where its pieces begin; fewer than two: it is not divided."""
     moved: bool
     """The container has been read from: open it again."""
+    enters: bool = True
+    """Decoding can begin at every key frame, not only at the first."""
 
 
-def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling) -> Survey:
+def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling, limits: Limits) -> Survey:
     """Look at a film and decide how to decode it.
 
     Args:
@@ -40,10 +47,15 @@ def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling)
         stream: of its pictures.
         origin_seconds: the time stamp that is the asset's time zero.
         wanted: the mode, and what it needs.
+        limits: the largest frame that is decoded.
     """
     family = container.format.name.split(",")[0]
     duration = max(0.0, (container.duration or 0) / av.time_base)
     try:
+        may_refresh = stream.codec_context.name in _MAY_REFRESH
+        if may_refresh and not _enters(container, stream, limits):
+            mode = Mode.EXACT if wanted.mode == Mode.AUTO else Mode(wanted.mode)
+            return Survey(Choice(mode, "no frame can be decoded from its key frames but the first"), (), True, False)
         keys, n_packets = _indexed(container, stream, family, duration, origin_seconds)
         if family in _WHOLE_INDEX and keys:
             span = float(stream.duration * stream.time_base) if stream.duration else duration
@@ -51,13 +63,33 @@ def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling)
         elif wanted.mode == Mode.AUTO:
             outline = _head(container, stream, duration, origin_seconds)
         else:
-            return Survey(Choice(Mode(wanted.mode), ASKED), tuple(pieces_of(keys, duration)), family in _CUES)
+            return Survey(
+                Choice(Mode(wanted.mode), ASKED), tuple(pieces_of(keys, duration)), family in _CUES or may_refresh
+            )
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         if isinstance(exc, av.error.MemoryError):
             raise
         broken = Choice(Mode.EXACT, f"its beginning cannot be searched: {getattr(exc, 'strerror', None) or exc}")
         return Survey(broken, (), moved=True)
-    return Survey(choose(outline, wanted), tuple(pieces_of(keys, duration)), not outline.indexed)
+    return Survey(choose(outline, wanted), tuple(pieces_of(keys, duration)), not outline.indexed or may_refresh)
+
+
+def _enters(container: Any, stream: Any, limits: Limits) -> bool:
+    """Tell whether decoding can begin at the second key frame, by trying.
+
+    A film that is refreshed bit by bit, rather than by whole frames, marks where a refresh begins as if it were one.
+    """
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": str(limits.frame_pixels)}
+    n_keys = n_bytes = 0
+    for packet in container.demux(stream):
+        n_bytes += packet.size
+        n_keys += packet.is_keyframe
+        if n_keys > 1 and packet.is_keyframe:
+            return Pictures(stream, skims=False).peek(packet) is not None
+        if n_bytes > MOST_BYTES:
+            break
+    return True
 
 
 def _indexed(

@@ -43,9 +43,10 @@ class Share:
         return piece % self.workers == self.worker
 
 
-def arrivals_of(stream: Any, origin_seconds: float, wanted: Sampling) -> Arrivals:
+def arrivals_of(stream: Any, origin_seconds: float, wanted: Sampling, *, enters: bool) -> Arrivals:
     """Return what reads the time stamps of a stream's packets."""
-    return Arrivals(float(stream.time_base or 1), _rate(stream), origin_seconds, wanted.longest_shot_seconds)
+    tick, longest = float(stream.time_base or 1), wanted.longest_shot_seconds
+    return Arrivals(tick, _rate(stream), origin_seconds, longest, enters=enters)
 
 
 def _rate(stream: Any) -> float:
@@ -64,6 +65,8 @@ class VideoTrack:
         origin_seconds: float,
         choice: Choice,
         share: Share = Share(),
+        *,
+        enters: bool = True,
     ) -> None:
         """Prepare to decode.
 
@@ -74,12 +77,13 @@ class VideoTrack:
             origin_seconds: the time stamp that is the asset's time zero.
             choice: the mode.
             share: which pieces of the film are decoded.
+            enters: False: decoding can begin only at the first key frame.
         """
         self._broken = 0
         """Frames that came out visibly broken."""
         self._wanted, self._choice, self._share = wanted, choice, share
         self._tick = float(stream.time_base or 1)
-        self._arrivals = arrivals_of(stream, origin_seconds, wanted)
+        self._arrivals = arrivals_of(stream, origin_seconds, wanted, enters=enters)
         self._rate = _rate(stream)
         self.keeper = Keeper(
             wanted, float(stream.sample_aspect_ratio or 1), keeps_at_cuts=wanted.mode in (Mode.AUTO, Mode.SHOTS)
