@@ -140,7 +140,7 @@ class Child:
         self.budget_seconds = float("inf")
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when the child has said something, for `select`."""
+        """Return the descriptor that is readable when the child has said something, for `poll`."""
         return self._heard
 
     def receive(self) -> wire.Message:

@@ -61,7 +61,7 @@ def decode_film(
         film = _Film(container, limits, fd)
         if Modality.VISUAL in want:
             surveyed = film.survey(wanted)
-        if surveyed is None or not surveyed.moved:
+        if surveyed is None:
             yield from film.run(wanted, want, surveyed, worker, workers)
             return
     os.lseek(fd, 0, os.SEEK_SET)

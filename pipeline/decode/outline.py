@@ -17,6 +17,8 @@ from pipeline.media import Mode, Sampling
 
 _WHOLE_INDEX = ("mov", "avi")
 """Containers whose index, read at opening, has every packet."""
+_STATES_DECODING = ("mov",)
+"""Containers whose index says when packets are decoded, not when their frames are displayed."""
 _MAY_REFRESH = ("h264",)
 """Decoders of what may be refreshed without key frames."""
 _CUES = ("matroska",)
@@ -33,14 +35,12 @@ class Survey:
     choice: Choice
     starts: tuple[float, ...]
     """Where its pieces begin; fewer than two: it is not divided."""
-    moved: bool
-    """The container has been read from: open it again."""
     enters: bool = True
     """Decoding can begin at every key frame, not only at the first."""
 
 
 def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling, limits: Limits) -> Survey:
-    """Look at a film and decide how to decode it.
+    """Look at a film and decide how to decode it. The container has been read from then: open it again.
 
     Args:
         container: open.
@@ -52,10 +52,10 @@ def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling,
     family = container.format.name.split(",")[0]
     duration = max(0.0, (container.duration or 0) / av.time_base)
     try:
-        may_refresh = stream.codec_context.name in _MAY_REFRESH
-        if may_refresh and not _enters(container, stream, limits):
+        if stream.codec_context.name in _MAY_REFRESH and not _enters(container, stream, limits):
             mode = Mode.EXACT if wanted.mode == Mode.AUTO else Mode(wanted.mode)
-            return Survey(Choice(mode, "no frame can be decoded from its key frames but the first"), (), True, False)
+            refreshed = Choice(mode, "no frame can be decoded from its key frames but the first")
+            return Survey(refreshed, (), enters=False)
         keys, n_packets = _indexed(container, stream, family, duration, origin_seconds)
         if family in _WHOLE_INDEX and keys:
             span = float(stream.duration * stream.time_base) if stream.duration else duration
@@ -63,15 +63,13 @@ def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling,
         elif wanted.mode == Mode.AUTO:
             outline = _head(container, stream, duration, origin_seconds)
         else:
-            return Survey(
-                Choice(Mode(wanted.mode), ASKED), tuple(pieces_of(keys, duration)), family in _CUES or may_refresh
-            )
+            return Survey(Choice(Mode(wanted.mode), ASKED), tuple(pieces_of(keys, duration)))
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         if isinstance(exc, av.error.MemoryError):
             raise
         broken = Choice(Mode.EXACT, f"its beginning cannot be searched: {getattr(exc, 'strerror', None) or exc}")
-        return Survey(broken, (), moved=True)
-    return Survey(choose(outline, wanted), tuple(pieces_of(keys, duration)), not outline.indexed or may_refresh)
+        return Survey(broken, ())
+    return Survey(choose(outline, wanted), tuple(pieces_of(keys, duration)))
 
 
 def _enters(container: Any, stream: Any, limits: Limits) -> bool:
@@ -103,15 +101,23 @@ def _indexed(
     entries = stream.index_entries
     if not len(entries):
         return [], 0
-    # An index states when packets are decoded; the first one's delay is that of all key frames.
-    shift = (stream.start_time or 0) - entries[0].timestamp
     stamps = np.array([entry.timestamp for entry in entries if entry.is_keyframe], np.float64)
-    keys = (stamps + shift) * float(stream.time_base) - origin_seconds
+    last = entries[len(entries) - 1].timestamp if family in _WHOLE_INDEX else stamps[-1] if len(stamps) else 0
+    keys = (stamps + _delay(container, stream, family)) * float(stream.time_base) - origin_seconds
     if not len(keys) or (np.diff(keys) <= 0).any():
         return [], 0
-    last = entries[len(entries) - 1].timestamp if family in _WHOLE_INDEX else stamps[-1]
-    covers = (last + shift) * float(stream.time_base) - origin_seconds >= _COVERS * duration
-    return (keys.tolist(), len(entries)) if covers else ([], 0)
+    # Matroska's duration is when it stops, not for how long it runs.
+    reached = last * float(stream.time_base) - (0.0 if family in _CUES else origin_seconds)
+    return (keys.tolist(), len(entries)) if reached >= _COVERS * duration else ([], 0)
+
+
+def _delay(container: Any, stream: Any, family: str) -> int:
+    """Return how long after the time that the index states for it a key frame is displayed, in the stream's ticks."""
+    if family not in _STATES_DECODING:
+        return 0
+    container.seek(stream.start_time or 0, stream=stream)
+    first = next((packet for packet in container.demux(stream) if packet.size), None)
+    return 0 if first is None or first.pts is None or first.dts is None else int(first.pts - first.dts)
 
 
 def _head(container: Any, stream: Any, duration: float, origin_seconds: float) -> Outline:

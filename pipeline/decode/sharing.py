@@ -79,7 +79,7 @@ def _in_order(streams: list[_Stream], stalled_seconds: float) -> Iterator[Decode
                 if stream is leader:
                     yield item
                 elif not isinstance(item, Facts):
-                    raise AssertionError(f"a child that only shares pictures sent {type(item).__name__}")
+                    stream.error = MediaError("protocol", f"a child that shares pictures sent {type(item).__name__}")
         heads = [(s.said[0].at_seconds[0], s) for s in streams if s.said and isinstance(s.said[0], FrameChunk)]
         if heads and all(s.said or s.is_done for s in streams):
             yield min(heads, key=lambda head: float(head[0]))[1].said.popleft()
@@ -89,12 +89,14 @@ def _in_order(streams: list[_Stream], stalled_seconds: float) -> Iterator[Decode
 
 def _hear_some(streams: list[_Stream], stalled_seconds: float) -> None:
     """Wait until a child that has room says something; one that is silent for too long is left to fail."""
-    # Who holds back the others' chunks is heard without a bound; it cannot run ahead.
-    talking = [s for s in streams if not s.is_done and len(s.said) < _WAITING]
-    ready, _, _ = select.select([s.reading.child for s in talking], [], [], 1.0)
+    talking = {s.reading.child.fileno(): s for s in streams if not s.is_done and len(s.said) < _WAITING}
+    poll = select.poll()
+    for descriptor in talking:
+        poll.register(descriptor, select.POLLIN)
+    ready = {descriptor for descriptor, _ in poll.poll(1000)}
     now = time.monotonic()
-    for stream in talking:
-        if stream.reading.child in ready or now - stream.heard > stalled_seconds:
+    for descriptor, stream in talking.items():
+        if descriptor in ready or now - stream.heard > stalled_seconds:
             stream.hear()
 
 
