@@ -241,6 +241,8 @@ class VideoTrack:
         if plan.n_decoded:
             self._passed = []
         is_short = group.keyed and group.stop_seconds - group.at_seconds[0] <= _SHORT_SECONDS
+        if self._choice.mode == Mode.KEYFRAMES:
+            return  # nothing else is decoded then
         if is_short and plan.n_decoded < len(packets):
             held = sum(packet.size for _, packets in self._passed for packet in packets)
             if held > _MOST_PASSED_BYTES:
