@@ -29,8 +29,7 @@ def probe(options: argparse.Namespace) -> int:
         if options.plan and facts.media == Media.VIDEO:
             sampling = Sampling(mode=Mode(options.mode))
             planned = plan(options.file, sampling)
-            share = planned.n_decoded / max(1, planned.n_packets)
-            device = device_of(facts, planned.mode, sampling, share=share).reason
+            device = device_of(facts, planned.mode, sampling, share=planned.share_decoded).reason
     except MediaError as error:
         print(f"rushes: {harmless(str(options.file))} cannot be decoded: {error}", file=sys.stderr)
         return 2
@@ -63,12 +62,11 @@ def _told(file: Path, facts: Facts) -> Iterator[str]:
 
 
 def _told_plan(planned: Plan, device: str) -> Iterator[str]:
-    share = planned.n_decoded / max(1, planned.n_packets)
     decoded, all_bytes = (n / _MEGABYTE for n in (planned.n_bytes_decoded, planned.n_bytes))
     yield f"plan        {planned.mode}: {planned.reason}"
     more = ", and one of each shot that would have none" if planned.mode == Mode.SHOTS else ""
     yield f"keeps       {len(planned.at_seconds)} frames{more}"
-    packets = f"{planned.n_decoded} of {planned.n_packets} packets ({share:.1%})"
+    packets = f"{planned.n_decoded} of {planned.n_packets} packets ({planned.share_decoded:.1%})"
     yield f"decodes     {packets}, {decoded:.1f} of {all_bytes:.1f} MB"
     if len(planned.starts) > 1:
         yield f"pieces      {len(planned.starts)} for several workers, from {' '.join(map(clock, planned.starts))}"

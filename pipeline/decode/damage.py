@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import av
-
 from pipeline.decode.sound import SoundStream
+from pipeline.decode.streams import runs_seconds
 from pipeline.decode.subtitles import TextTrack
 from pipeline.decode.video import VideoTrack
 
@@ -56,10 +55,7 @@ def _falls_short(
         if (stream := container.streams[index]).duration:
             claims.append((track.reached_seconds, float(stream.duration * stream.time_base)))
     if len(decoded) == n_streams:
-        duration, start = container.duration or 0, container.start_time or 0
-        if container.format.name.startswith("matroska"):  # says when it stops, not for how long it runs
-            duration -= max(0, start)
-        claims.append((reached, duration / av.time_base))
+        claims.append((reached, runs_seconds(container)))
     return any(came < claimed - max(_SHORT_SECONDS, claimed / 50) for came, claimed in claims)
 
 

@@ -16,6 +16,7 @@ from pipeline.decode.damage import damage_of
 from pipeline.decode.groups import Group, Grouper
 from pipeline.decode.limits import Limits
 from pipeline.decode.outline import Survey, survey
+from pipeline.decode.pieces import SLOPPY_SECONDS
 from pipeline.decode.plans import Plan, plan_film
 from pipeline.decode.sound import SoundStream, SoundTrack
 from pipeline.decode.streams import Choice, codec_name, start_timecode
@@ -26,8 +27,6 @@ from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
 
 _BEAT_SECONDS = 0.5
-_SLOPPY_SECONDS = 0.1
-"""An index and a packet state a key frame's time within this."""
 _DULL = {"encoder", "handler_name", "vendor_id", "major_brand", "minor_version", "compatible_brands", "duration"} | {
     "software", "alpha_mode"}  # fmt: skip
 """Tags that say how a file was written, not what is in it."""
@@ -112,6 +111,7 @@ class _Film:
             context = self._video.codec_context
             if context.width * context.height > limits.frame_pixels:
                 raise MediaError(f"too_large:{context.width}x{context.height}")
+        self._origin = self._started()
         self._broken = ""
         """Why the container could not be read to its end."""
         self.tracks: dict[int, VideoTrack | SoundStream | TextTrack] = {}
@@ -119,14 +119,12 @@ class _Film:
 
     def survey(self, wanted: Sampling) -> Survey | None:
         """Look at the film and decide how to decode its pictures, if it has any."""
-        return (
-            None if self._video is None else survey(self._container, self._video, self._origin(), wanted, self._limits)
-        )
+        return None if self._video is None else survey(self._container, self._video, self._origin, wanted, self._limits)
 
     def groups(self, wanted: Sampling, surveyed: Survey) -> Iterator[Group]:
         """Yield the groups of all the pictures' packets."""
         self._video.discard = Discard.default
-        arrivals = arrivals_of(self._video, self._origin(), wanted, enters=surveyed.enters)
+        arrivals = arrivals_of(self._video, self._origin, wanted, enters=surveyed.enters)
         grouper = Grouper[Any]()
         with suppress(av.error.FFmpegError, ValueError):  # it is broken here: the plan ends
             for packet in self._demuxed([self._video]):
@@ -159,7 +157,7 @@ class _Film:
     def _watch(self, wanted: Sampling, surveyed: Survey, share: Share) -> None:
         """Make a track of the pictures."""
         self.pictures = VideoTrack(
-            self._video, wanted, self._limits, self._origin(), surveyed.choice, share, enters=surveyed.enters
+            self._video, wanted, self._limits, self._origin, surveyed.choice, share, enters=surveyed.enters
         )
         self.tracks[self._video.index] = self.pictures
 
@@ -170,15 +168,14 @@ class _Film:
 
     def _follow(self, wanted: Sampling, want: frozenset[Modality]) -> None:
         """Make a track of each stream of sound or text that is wanted."""
-        origin = self._origin()
         for place, sound in enumerate(self._choice.sounds if want & {Modality.AUDIO, Modality.SPEECH} else ()):
             mixed = SoundTrack(sound.name, wanted, main=place == 0)
             for stream in self._choice.heard(sound):
-                self.tracks[stream.index] = mixed.add(stream, origin)
+                self.tracks[stream.index] = mixed.add(stream, self._origin)
         if want & {Modality.SPEECH, Modality.TEXT}:
             for number, stream in enumerate(self._container.streams.subtitles):
                 if (name := codec_name(stream)) in allowlist.TEXT:
-                    self.tracks[stream.index] = TextTrack(name, number, stream.language or "", origin)
+                    self.tracks[stream.index] = TextTrack(name, number, stream.language or "", self._origin)
 
     def _contents(self) -> Iterator[Decoded | Beat]:
         if not self.tracks:
@@ -222,7 +219,7 @@ class _Film:
             if at == float("inf"):
                 return
             stream = streams[0]
-            self._container.seek(round((at + _SLOPPY_SECONDS + self._origin()) / stream.time_base), stream=stream)
+            self._container.seek(round((at + SLOPPY_SECONDS + self._origin) / stream.time_base), stream=stream)
             alone.sought(at)
 
     def _demuxed(self, streams: list[Any]) -> Iterator[Any]:
@@ -233,7 +230,7 @@ class _Film:
             except (StopIteration, IndexError):
                 return  # PyAV trips over a stream that began half-way, at the end, once all others were flushed
 
-    def _origin(self) -> float:
+    def _started(self) -> float:
         """Return the time stamp in seconds that is the asset's time zero: where the file starts.
 
         Sound that was cut in the middle of a frame starts a little before the picture; then the picture counts.

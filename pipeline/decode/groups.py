@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -40,6 +41,11 @@ class Group:
     """What comes next is not compared with it: the film, or a piece of it, ends here."""
     lead_seconds: float = float("inf")
     """From when frames are displayed that are coded after the next group's key frame, and need this group too."""
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Return the rows in the order of display; int64 [N]."""
+        return np.argsort(self.at_seconds, kind="stable")
 
     @property
     def n_leading(self) -> int:

@@ -66,7 +66,7 @@ def _orientation(picture: Image.Image) -> int:
         return 1  # Pillow turns these itself, and gives the size of what is upright
     try:
         return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
+    except Exception:  # EXIF is a zoo of broken writers, and Pillow raises whatever it trips over; the picture is fine
         return 1
 
 

@@ -13,6 +13,7 @@ from pipeline.decode.limits import Limits
 from pipeline.decode.packets import Pictures
 from pipeline.decode.pieces import pieces_of
 from pipeline.decode.sampling import ASKED, Choice, Outline, choose
+from pipeline.decode.streams import runs_seconds
 from pipeline.media import Mode, Sampling
 
 _WHOLE_INDEX = ("mov", "avi")
@@ -50,20 +51,20 @@ def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling,
         limits: the largest frame that is decoded.
     """
     family = container.format.name.split(",")[0]
-    duration = max(0.0, (container.duration or 0) / av.time_base)
+    duration = runs_seconds(container)
     try:
         if stream.codec_context.name in _MAY_REFRESH and not _enters(container, stream, limits):
-            mode = Mode.EXACT if wanted.mode == Mode.AUTO else Mode(wanted.mode)
+            mode = Mode.EXACT if wanted.mode == Mode.AUTO else wanted.mode
             refreshed = Choice(mode, "no frame can be decoded from its key frames but the first")
             return Survey(refreshed, (), enters=False)
         keys, n_packets = _indexed(container, stream, family, duration, origin_seconds)
         if family in _WHOLE_INDEX and keys:
             span = float(stream.duration * stream.time_base) if stream.duration else duration
-            outline = Outline(n_packets, tuple(keys), span, duration, indexed=True)
+            outline = Outline(n_packets, tuple(keys), span, duration)
         elif wanted.mode == Mode.AUTO:
             outline = _head(container, stream, duration, origin_seconds)
         else:
-            return Survey(Choice(Mode(wanted.mode), ASKED), tuple(pieces_of(keys, duration)))
+            return Survey(Choice(wanted.mode, ASKED), tuple(pieces_of(keys, duration)))
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         if isinstance(exc, av.error.MemoryError):
             raise
@@ -106,8 +107,7 @@ def _indexed(
     keys = (stamps + _delay(container, stream, family)) * float(stream.time_base) - origin_seconds
     if not len(keys) or (np.diff(keys) <= 0).any():
         return [], 0
-    # Matroska's duration is when it stops, not for how long it runs.
-    reached = last * float(stream.time_base) - (0.0 if family in _CUES else origin_seconds)
+    reached = last * float(stream.time_base) - origin_seconds
     return (keys.tolist(), len(entries)) if reached >= _COVERS * duration else ([], 0)
 
 
@@ -138,4 +138,4 @@ def _head(container: Any, stream: Any, duration: float, origin_seconds: float) -
         if packet.is_keyframe:
             keys.append(at)
     span = (last or 0.0) - (first or 0.0)
-    return Outline(n_packets, tuple(keys), span, duration, indexed=False)
+    return Outline(n_packets, tuple(keys), span, duration)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _PIECE_SECONDS = 60.0
-_SLOPPY_SECONDS = 0.1
+SLOPPY_SECONDS = 0.1
 """Two sources of a key frame's time, the index and its packet, differ by less."""
 
 
@@ -47,4 +47,4 @@ class Pieces:
     def ends_at(self, key_seconds: float) -> bool:
         """Tell whether a key frame at this time begins the next piece."""
         following = self.starts[self.current + 1 : self.current + 2]
-        return bool(following) and key_seconds >= following[0] - _SLOPPY_SECONDS
+        return bool(following) and key_seconds >= following[0] - SLOPPY_SECONDS

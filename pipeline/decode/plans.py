@@ -50,6 +50,11 @@ class Plan:
         """Return how many packets go to the decoder."""
         return sum(each.n_decoded for each in self.ranges)
 
+    @property
+    def share_decoded(self) -> float:
+        """Return how many of the packets go to the decoder, in [0, 1]."""
+        return self.n_decoded / max(1, self.n_packets)
+
 
 def plan_film(groups: Iterable[Group], choice: Choice, starts: tuple[float, ...], sampling: Sampling) -> Plan:
     """Plan a film from its groups, in order, as it is decoded.

@@ -55,15 +55,13 @@ class Outline:
     """What is known of a film's pictures before any is decoded."""
 
     n_packets: int
-    """In the index, or looked at."""
+    """All of them, by the container's index, or those at the film's beginning."""
     key_seconds: tuple[float, ...]
     """Presentation times of the key frames among them."""
     seconds: float
     """Of the film that these packets span."""
     duration_seconds: float
     """Of the whole film; 0: not known."""
-    indexed: bool
-    """The container has an index of all packets; otherwise this is the beginning of the film."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,9 @@ def choose(outline: Outline, sampling: Sampling) -> Choice:
     usual = seconds / n_keys if n_keys else float("inf")
     if sampling.mode != Mode.AUTO:
         if n_keys > 1 or sampling.mode == Mode.EXACT or outline.n_packets < 2:
-            return Choice(Mode(sampling.mode), ASKED)
+            return Choice(sampling.mode, ASKED)
         return Choice(
-            Mode(sampling.mode), f"{ASKED}, but there is one key frame only: all is decoded up to the last frame kept"
+            sampling.mode, f"{ASKED}, but there is one key frame only: all is decoded up to the last frame kept"
         )
     if 0 < outline.duration_seconds <= SHORT_SECONDS:
         return Choice(Mode.EXACT, f"the film is short: {outline.duration_seconds:.1f} s")
@@ -159,12 +157,11 @@ class Planner:
         )
         if group.goes_on or not group.keyed or needed:
             return len(group.sizes)
-        order = np.argsort(group.at_seconds, kind="stable")
-        shown = np.searchsorted(group.at_seconds[order], np.array(seen) + _EPSILON, side="right") - 1
+        shown = np.searchsorted(group.at_seconds[group.order], np.array(seen) + _EPSILON, side="right") - 1
         if not (shown >= 0).any():
             return 0
         # The frame on display last is not always coded last: those shown before a key frame are coded after it.
-        n = int(order[shown[shown >= 0]].max()) + 1
+        n = int(group.order[shown[shown >= 0]].max()) + 1
         return len(group.sizes) if len(group.sizes) - n <= ROLL_ON_PACKETS else n
 
     def _targets(self, group: Group, spikes: Sequence[float]) -> Iterator[float]:
@@ -222,15 +219,14 @@ class Planner:
 
     def _may_skim(self, group: Group, targets: list[float]) -> NDArray[np.bool_]:
         """Return which frames nobody would miss: shown briefly, not around a cut, and not on display at a target."""
-        order = np.argsort(group.at_seconds, kind="stable")
-        rising = group.at_seconds[order]
+        rising = group.at_seconds[group.order]
         shown = np.empty_like(rising)
-        shown[order] = np.diff(np.append(rising, group.stop_seconds))
+        shown[group.order] = np.diff(np.append(rising, group.stop_seconds))
         may = shown <= SKIMMED_SECONDS
         may &= ~before_large(group)
         if self._mode == Mode.EXACT and targets:
             on_display = np.searchsorted(rising, np.array(targets) + _EPSILON, side="right") - 1
-            may[order[on_display[on_display >= 0]]] = False
+            may[group.order[on_display[on_display >= 0]]] = False
         may[0] &= not group.keyed
         return may
 

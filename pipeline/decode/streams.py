@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import av
 from av.stream import Disposition
 
 from pipeline.decode import allowlist, timecode, tracks
@@ -57,6 +58,14 @@ class Choice:
             else:
                 self.missing = self.missing or f"unsupported_codec:{name or 'unknown'}"
         return usable
+
+
+def runs_seconds(container: Any) -> float:
+    """Return for how long a file runs, as its container says; 0 where it does not."""
+    duration = container.duration or 0
+    if container.format.name.startswith("matroska"):  # it says when it stops, not for how long it runs
+        duration -= max(0, container.start_time or 0)
+    return max(0.0, float(duration / av.time_base))
 
 
 def start_timecode(container: Any, video: Any, fd: int) -> str:

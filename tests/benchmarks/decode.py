@@ -13,17 +13,14 @@ floor, holds, contender, quality; without a floor `holds` is null.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.benchmarks import decode_costs, decode_media, decode_pictures, decode_quality, races
 from tests.benchmarks.decode_media import FILMS, LONG, SHORT, Film
-from tests.benchmarks.figures import Figure, table
-from tests.benchmarks.processes import load
+from tests.benchmarks.figures import Figure, report
 
 NAMES = {"10s": FILMS[0], "2s": FILMS[1], "cuts": FILMS[2], "hevc": FILMS[3], "mpeg2": FILMS[4], "mpeg2-mkv": FILMS[5]}
 FLOORS = {
@@ -40,18 +37,8 @@ PARTS = ("conversion", "memory", "child", "pictures", "cosine", "retrieval")
 def main() -> int:
     """Print all figures; return 1 if one of them does not hold."""
     options = _options()
-    figures = []
     with tempfile.TemporaryDirectory(prefix="rushes-benchmark-") as scratch:
-        for figure in _figures(options, Path(scratch)):
-            figures.append(figure)
-            if options.json:
-                print(figure.as_json(), flush=True)
-            else:
-                print(f"{figure.name}: {figure.value:.4g} {figure.unit}", file=sys.stderr, flush=True)
-    if not options.json:
-        where = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {load()}"
-        print(f"{time.strftime('%d %B %Y')}; {where}\n\n{table(figures)}")
-    return int(any(figure.holds is False for figure in figures))
+        return report(_figures(options, Path(scratch)), as_json=options.json)
 
 
 def _figures(options: argparse.Namespace, scratch: Path) -> Iterator[Figure]:

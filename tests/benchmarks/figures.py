@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import platform
+import sys
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+
+from tests.benchmarks.processes import load
 
 RESAMPLES = 10_000
 
@@ -74,6 +79,21 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     )
+
+
+def report(figures: Iterable[Figure], *, as_json: bool) -> int:
+    """Print figures as they come, or in the end as a table with machine and date; return 1 if one does not hold."""
+    seen = []
+    for figure in figures:
+        seen.append(figure)
+        if as_json:
+            print(figure.as_json(), flush=True)
+        else:
+            print(f"{figure.name}: {figure.value:.4g} {figure.unit}", file=sys.stderr, flush=True)
+    if not as_json:
+        where = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {load()}"
+        print(f"{time.strftime('%d %B %Y')}; {where}\n\n{table(seen)}")
+    return int(any(figure.holds is False for figure in seen))
 
 
 def _rounded(value: float) -> float:

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import index
 from pipeline.archive import Archive, open_archive
 from tests.benchmarks import fusion, retrieval, speed
-from tests.benchmarks.figures import Figure, table
+from tests.benchmarks.figures import Figure, report
 from tests.benchmarks.processes import load
 from tests.benchmarks.truths import read_speech_texts, read_truths
 
@@ -29,18 +27,8 @@ from tests.benchmarks.truths import read_speech_texts, read_truths
 def main() -> int:
     """Print all figures; return 1 if one of them does not hold."""
     options = _options()
-    figures = []
     with tempfile.TemporaryDirectory(prefix="rushes-benchmark-") as scratch:
-        for figure in _figures(options, Path(scratch)):
-            figures.append(figure)
-            if options.json:
-                print(figure.as_json(), flush=True)
-            else:
-                print(f"{figure.name}: {figure.value:.4g} {figure.unit}", file=sys.stderr, flush=True)
-    if not options.json:
-        where = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {load()}"
-        print(f"{time.strftime('%d %B %Y')}; {where}\n\n{table(figures)}")
-    return int(any(figure.holds is False for figure in figures))
+        return report(_figures(options, Path(scratch)), as_json=options.json)
 
 
 def _figures(options: argparse.Namespace, scratch: Path) -> Iterator[Figure]:

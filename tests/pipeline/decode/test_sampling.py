@@ -421,7 +421,7 @@ def test_shots_are_no_closer_than_the_shortest(mode):
 
 def outline(n_keys: int, n_packets: int, seconds: float, duration: float | None = None) -> Outline:
     keys = tuple(np.linspace(0, seconds, n_keys, endpoint=False))
-    return Outline(n_packets, keys, seconds, seconds if duration is None else duration, indexed=True)
+    return Outline(n_packets, keys, seconds, seconds if duration is None else duration)
 
 
 @pytest.mark.parametrize(
