@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument(
         "--limit", type=_at_least_one, metavar="N", help="at most N files; the rest waits for the next run"
     )
+    ingest.add_argument(
+        "--first", action="append", default=[], metavar="PATTERN", help="begin with such paths; may be given again"
+    )
+    ingest.add_argument("--stop-at", metavar="HH:MM", help="stop cleanly then; the rest waits for the next run")
+    ingest.add_argument("--max-gpu-hours", type=float, default=0.0, metavar="H", help="stop cleanly after so many")
     ingest.add_argument("--strict", action="store_true", help="exit 1 when files were quarantined")
     _json(ingest)
 
@@ -91,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--rebuild", action="store_true", help="make it again from the tables alone")
     _json(index)
 
+    _upkeep(commands)
+    _serving(commands)
+
     probe = commands.add_parser("probe", help="what a file is, and what decoding it would cost")
     probe.add_argument("file", type=Path, metavar="FILE")
     probe.add_argument("--plan", action="store_true", help="which frames would be kept, and what is decoded for them")
@@ -104,6 +112,45 @@ def _parser() -> argparse.ArgumentParser:
     _json(listed)
     models.add_parser("pull", help="fetch what is not here").set_defaults(run="flows.commands:models_pull")
     return parser
+
+
+def _upkeep(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    forget = _command(commands, "forget", "remove files from an archive, for good", "flows.forget:forget")
+    forget.add_argument("what", nargs="+", metavar="URI_OR_ID", help="a file as hits show it, its path, or its asset_id")
+    _json(forget)
+    maintain = _command(
+        commands, "maintain", "compact the tables, remove what is out of force", "flows.maintain:maintain"
+    )
+    maintain.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    _json(maintain)
+    evaluate = _command(commands, "evaluate", "ask questions whose answers are known", "flows.evaluate:evaluate")
+    evaluate.add_argument("--truths", type=Path, metavar="FILE", help="default: `truths` of rushes.toml")
+    evaluate.add_argument("--against", metavar="GENERATION", help="compare with another generation of the index")
+    _json(evaluate)
+    saved = commands.add_parser("watch-query", help="questions that new footage is asked").add_subparsers(required=True)
+    add = _command(saved, "add", "save a question", "flows.saved_queries:add")
+    add.add_argument("words", help="what to look for")
+    add.add_argument("--modality", choices=MODALITIES, help="only moments that were perceived so")
+    add.add_argument("--media", choices=MEDIA, help="only in such files")
+    _json(_command(saved, "list", "the saved questions", "flows.saved_queries:listed"))
+    _command(saved, "remove", "drop a saved question", "flows.saved_queries:remove").add_argument("words")
+
+
+def _serving(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    up = commands.add_parser("up", help="run archives by schedule and on arrival, watched in the Prefect UI")
+    up.add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE", help="default: those that it had before")
+    up.add_argument("--port", type=_at_least_one, default=4200, help="of the UI (default: 4200, or the next free one)")
+    up.add_argument("--foreground", action="store_true", help="stay, as a service manager wants it")
+    up.set_defaults(run="flows.up:up")
+    _json(up)
+    commands.add_parser("down", help="stop all that `rushes up` has started").set_defaults(run="flows.up:down")
+    watch = commands.add_parser("watch", help="tell Prefect what arrives in the sources (`rushes up` runs it)")
+    watch.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+    watch.set_defaults(run="flows.watch:watch")
+    doctor = commands.add_parser("doctor", help="what is wrong with this machine or an archive, and the cure")
+    doctor.add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE")
+    doctor.set_defaults(run="flows.doctor:doctor")
+    _json(doctor)
 
 
 def _command(commands: argparse._SubParsersAction, name: str, told: str, run: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]

@@ -33,7 +33,7 @@ def init(options: argparse.Namespace) -> None:
 
 def ingest(options: argparse.Namespace) -> int:
     """Process what is new or changed, then index and publish."""
-    from flows.ingest import ingest_and_publish
+    from flows.run import ingest_and_publish
     from flows.progress import watching
 
     archive = open_archive(options.archive)

@@ -8,11 +8,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from encoders.profiles import profile
 from pipeline.errors import ConfigError
 from pipeline.media import Modality, Mode, Sampling
+from pipeline.timetable import Arrivals, Cluster, Keep, Schedule, local_time_zone
+
+_T = TypeVar("_T", Schedule, Arrivals, Cluster, Keep)
 
 DEFAULT_FUSION: Mapping[Modality, float] = {Modality.VISUAL: 0.75, Modality.AUDIO: 0.05, Modality.SPEECH: 0.2}
 """Chosen by tests/benchmarks/fusion.py: of a grid the best that uses all three, on written and spoken questions."""
@@ -30,6 +33,12 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
     fusion: Mapping[Modality, float] = field(default_factory=lambda: dict(DEFAULT_FUSION))
     """Weight of each modality in a scene vector; 0 leaves it out."""
+    truths: str = ""
+    """A file with questions and their answers, which the nightly evaluation asks; empty: none."""
+    schedule: Schedule = field(default_factory=Schedule)
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    ray: Cluster = field(default_factory=Cluster)
+    keep: Keep = field(default_factory=Keep)
 
 
 def load_settings(path: Path) -> Settings:
@@ -52,12 +61,17 @@ def load_settings(path: Path) -> Settings:
         follow_links=_of_type(path, "follow_links", said.get("follow_links", False), bool),
         sampling=_sampling(path, _of_type(path, "sampling", said.get("sampling", {}), dict)),
         fusion=_fusion(path, _of_type(path, "fusion", said.get("fusion", {}), dict)),
+        truths=_of_type(path, "truths", said.get("truths", ""), str),
+        schedule=_table(path, "schedule", said, Schedule),
+        arrivals=_table(path, "arrivals", said, Arrivals),
+        ray=_table(path, "ray", said, Cluster),
+        keep=_table(path, "keep", said, Keep),
     )
 
 
 def render_settings(sources: tuple[str, ...], profile_name: str) -> str:
     """Return the text of a new rushes.toml: what was asked for, and the defaults to edit, each explained."""
-    sampling = Sampling()
+    sampling, schedule, arrivals, keep = Sampling(), Schedule(), Arrivals(), Keep()
     weights = "\n".join(f"{modality} = {weight}" for modality, weight in DEFAULT_FUSION.items())
     return f"""\
 # What Rushes does with this archive. Edit it freely: the next `rushes ingest` redoes exactly what a change invalidates.
@@ -73,6 +87,25 @@ window_seconds = {sampling.window_seconds}         # length of one audio moment
 
 [fusion]                      # weight of each modality in a scene vector
 {weights}
+
+# What `rushes up` does with it; a plain `rushes ingest` takes no notice.
+[schedule]
+nightly = "{schedule.nightly}"         # cron; "" for never
+time_zone = {json.dumps(local_time_zone())}
+stop_at = ""                  # such as "06:00": work stops cleanly then, the rest waits for the next night
+max_gpu_hours = 0             # of one run; 0 for no limit
+first = []                    # collections to begin with, such as ["news/*"]; the newest first within each
+
+[arrivals]
+watch = true                  # index what arrives during the day
+stable_seconds = {arrivals.stable_seconds}         # a file that changed within this time is still being written
+listen = ""                   # such as "127.0.0.1:4300": take S3 and GCS notifications there
+
+[ray]
+address = ""                  # a cluster's Jobs API, such as "http://head:8265"; "" for this machine
+
+[keep]
+days = {keep.days}                      # how long old index generations and table versions stay
 """
 
 
@@ -87,6 +120,28 @@ def _of_type(path: Path, key: str, value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ConfigError(f"{path}: {key} = {value!r} needs to be a {kind.__name__}.")
     return value
+
+
+def _table(path: Path, name: str, said: Mapping[str, Any], kind: type[_T]) -> _T:
+    """Return one table of rushes.toml as the value that it describes; its fields say which kinds of values they take."""
+    given = _of_type(path, name, said.get(name, {}), dict)
+    defaults = {f.name: getattr(kind(), f.name) for f in fields(kind)}  # type: ignore[arg-type]
+    _refuse_unknown(path, name, given, set(defaults))
+    values = {key: _like(path, f"{name}.{key}", value, defaults[key]) for key, value in given.items()}
+    try:
+        return kind(**values)
+    except ValueError as exc:
+        raise ConfigError(f"{path}: [{name}] {exc}") from exc
+
+
+def _like(path: Path, key: str, value: Any, default: Any) -> Any:
+    if isinstance(default, tuple):
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise ConfigError(f'{path}: {key} = {value!r} needs to be a list of texts, such as ["news/*"].')
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return _of_type(path, key, value, type(default))
 
 
 def _sources(path: Path, said: Any) -> tuple[str, ...]:

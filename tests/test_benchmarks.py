@@ -10,7 +10,7 @@ import pytest
 
 import index
 from encoders.fusion import concatenate
-from flows.ingest import ingest_and_publish
+from flows.run import ingest_and_publish
 from index.build import build
 from index.query import Questioner
 from pipeline.executors import local

@@ -12,7 +12,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import index
-from flows.ingest import ingest_and_publish
+from flows.run import ingest_and_publish
 from index.query import Questioner
 from pipeline.archive import Archive
 from pipeline.executors import local
