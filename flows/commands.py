@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from index.hits import Hits, clock, harmless
 from pipeline.archive import create_archive, open_archive
 from pipeline.errors import QueryError
-from pipeline.ingest import Executor
+from pipeline.executors.contract import Executor
 from pipeline.media import Outcome
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
@@ -33,8 +33,8 @@ def init(options: argparse.Namespace) -> None:
 
 def ingest(options: argparse.Namespace) -> int:
     """Process what is new or changed, then index and publish."""
-    from flows.run import ingest_and_publish
     from flows.progress import watching
+    from flows.run import ingest_and_publish
 
     archive = open_archive(options.archive)
     with watching(as_json=options.json) as watcher:
