@@ -90,7 +90,6 @@ def arrival_automation(name: str, deployment_id: UUID) -> AutomationCore:
             within=SETTLING,
         ),
         actions=[run],
-        owner_resource=f"prefect.deployment.{deployment_id}",
     )
 
 
@@ -108,7 +107,8 @@ def install(automation: AutomationCore) -> UUID:
         present, *doubles = named
         for double in doubles:
             client.delete_automation(double.id)
-        client.update_automation(present.id, automation.model_copy(update={"enabled": present.enabled}))
+        body = automation.model_dump(mode="json", exclude={"owner_resource"}) | {"enabled": present.enabled}
+        client.request("PUT", "/automations/{id}", path_params={"id": present.id}, json=body)
         return present.id
 
 
