@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 PREFIX = "rushes-"
 ENTRYPOINT = "python -m pipeline.executors.driver"
-STOP_SECONDS = 12.0
+STOP_SECONDS, CONNECT_SECONDS = 12.0, 15.0
+SAID = 300
+"""Characters of what Ray says that go into a sentence."""
 OVERRIDING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 """Variables that Ray prefers to the address it is given."""
 
@@ -112,14 +114,25 @@ def _client(address: str) -> JobSubmissionClient:
 
     keep_token_private()
     token = _token()
-    try:
-        with environment(dict.fromkeys(OVERRIDING)):
-            return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"} if token else None)
-    except Exception as exc:  # what requests, Ray and JSON raise has no common root
-        raise ArchiveError(
-            f"The Ray cluster at {address} does not answer ({_short(exc)}); start it, or correct the address in "
-            "rushes.toml, [ray]."
-        ) from exc
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    ends = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            with environment(dict.fromkeys(OVERRIDING)):
+                return JobSubmissionClient(address, headers=headers)
+        except ConnectionError as exc:  # of a moment, perhaps
+            if time.monotonic() > ends:
+                raise _unreachable(address, exc) from exc
+            time.sleep(1.0)
+        except Exception as exc:  # what requests, Ray and JSON raise has no common root
+            raise _unreachable(address, exc) from exc
+
+
+def _unreachable(address: str, exc: Exception) -> ArchiveError:
+    return ArchiveError(
+        f"The Ray cluster at {address} does not answer ({_short(exc)}); start it, or correct the address in "
+        "rushes.toml, [ray]."
+    )
 
 
 def _token() -> str:
@@ -188,4 +201,5 @@ def _is_over(job: JobDetails) -> bool:
 
 
 def _short(text: object) -> str:
-    return " ".join(str(text).split())[:300]
+    said = " ".join(str(text).split())
+    return said if len(said) <= SAID else f"… {said[-SAID:]}"  # the end of a trace is what says most

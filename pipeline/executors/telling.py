@@ -67,7 +67,7 @@ class Telling:
 
     def ended(self, report: Report) -> None:
         """Tell how it all ended."""
-        self._say("report", **asdict(report))
+        self._say("report", **vars(report))
 
     def failed(self, error: RushesError) -> None:
         """Tell the sentence that a person needs."""
