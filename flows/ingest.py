@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 
 from flows import events
 from flows.names import slug
-from flows.reporting import Night, leave
+from flows.reporting import Night, leave, sized
 from flows.run import Run, engine_for, executor
 from flows.shown import Shown
 from flows.steps import is_scheduled, named, patient_step, plainly, rename, step, this_run
@@ -27,8 +27,6 @@ from pipeline.errors import ArchiveError
 from pipeline.ingest import Ingest, ingesting
 from pipeline.media import Outcome
 from pipeline.report import Planned, Report
-
-_GIGABYTE = 1e9
 
 
 @flow(name="ingest", flow_run_name=named("ingest"), persist_result=True, result_serializer="json")
@@ -51,10 +49,11 @@ def ingest(archive: str, limit: int | None = None, first: list[str] | None = Non
     with ingesting(
         place, watcher, limit=limit, budget=_budget(place), first=first or (), stable_seconds=stable
     ) as run:  # fmt: skip
-        planned = patient_step(f"scan {len(place.settings.sources)} sources", run.plan)
-        engine = step(f"plan {_sized(planned)}", _plan, planned)
+        planned = patient_step("scan the sources", run.plan)
+        todo = sized(planned.n_files, planned.n_bytes)
+        engine = step(f"plan {todo}", _plan, planned)
         if planned.n_files:
-            step(f"process {_sized(planned)} on {engine}", _process, run, watcher, engine)
+            step(f"process {todo}, engine {engine}", _process, run, watcher, engine)
         report = step("commit where everything lies now", run.settle)
         if report.interrupted:
             raise KeyboardInterrupt
@@ -129,7 +128,3 @@ def _in_force(place: Archive) -> Manifest | None:
         return read_manifest(current(place.index), check_files=False)
     except ArchiveError:
         return None
-
-
-def _sized(planned: Planned) -> str:
-    return f"{planned.n_files} files, {planned.n_bytes / _GIGABYTE:.2f} GB"

@@ -25,9 +25,11 @@ from pipeline.timetable import Schedule
 
 MOST_ROWS = 200
 LONGEST_NAME = 100
-_LOOK_ALIKES = str.maketrans("<>&\"'`|[]*~\\", "‹›＆”’ˋ¦［］∗∼＼")
-_LINKS = re.compile(r"(?i)(?<=:)(?=//)|(?<=www)(?=\.)|(?<=javascript)(?=:)|(?<=@)")
-_GIGABYTE = 1e9
+_LOOK_ALIKES = str.maketrans("<>\"'`|[]*~\\", "‹›”’ˋ¦()∗∼∖")
+_EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+_MEANT = re.compile(r"(?i)(?<=&)(?=[#\w])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=javascript)(?=:)|(?<=@)")
+_JOINER = "\u2060"
+"""Has no width: it takes entities and links apart for the machine, and not for the eye."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class Night:
 
 def shown(text: str) -> str:
     """Return a text that others have written so that it is only a text, wherever the Prefect UI shows it."""
-    plain = harmless(text).translate(_LOOK_ALIKES)
+    plain = _EMPHASIS.sub("ˍ", harmless(text).translate(_LOOK_ALIKES))
     if len(plain) > LONGEST_NAME:
         plain = f"{plain[: LONGEST_NAME // 2 - 1]} … {plain[-LONGEST_NAME // 2 :]}"
-    return _LINKS.sub("\u2060", plain)
+    return _MEANT.sub(_JOINER, plain)
 
 
 def outcomes(night: Night) -> list[dict[str, Any]]:
@@ -105,17 +107,24 @@ def leave(night: Night, dashboard: str = "") -> None:
 
     name, held = night.name, quarantine_of(night.archive)
     create_table_artifact(outcomes(night), f"outcomes-{name}", "How many assets ended in which state, and why.")
-    create_table_artifact(quarantined(held), f"quarantine-{name}", f"{len(held)} files that were not (wholly) indexed.")
-    links = {"Quarantine": f"../key/quarantine-{name}"}
+    told = f"{len(held)} files that were not (wholly) indexed."
+    tables = {"Quarantine": create_table_artifact(quarantined(held), f"quarantine-{name}", told)}
     if night.manifest is not None:
         told = f"{night.manifest.generation}, the index in force, made by the profile {night.manifest.profile}."
-        create_table_artifact(generation_rows(night.manifest), f"generation-{name}", told)
-        links["Generation"] = f"../key/generation-{name}"
+        tables["Generation"] = create_table_artifact(generation_rows(night.manifest), f"generation-{name}", told)
+    links = {what: f"../artifact/{artifact}" for what, artifact in tables.items()}
     if dashboard:
         links["Ray dashboard"] = dashboard
     for what, address in links.items():
-        create_link_artifact(address, what, f"to-{what.lower().replace(' ', '-')}-{name}")
+        key = f"to-{what.lower().replace(' ', '-')}-{name}"
+        create_link_artifact(address, what, key, f"Leads to it: {what.lower()} of {name}.")
     create_markdown_artifact(page(night, links), f"report-{name}", "What the last run did, and what is new.")
+
+
+def sized(n_files: int, n_bytes: int) -> str:
+    """Return a number of files and their size for people."""
+    size = f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+    return f"{n_files} file{'s' * (n_files != 1)}, {size}"
 
 
 def page(night: Night, links: Mapping[str, str]) -> str:
@@ -175,7 +184,7 @@ def _news(night: Night) -> str:
     chosen = cells(night.archive, night.fresh)
     if not night.fresh:
         return ""
-    head = f"## What is new\n\n{len(night.fresh)} files."
+    head = f"## What is new\n\n{len(night.fresh)} file{'s' * (len(night.fresh) != 1)}."
     if not chosen:
         return head
     listed = "\n".join(
