@@ -151,9 +151,7 @@ def _summary(night: Night) -> str:
     if report.stopped:
         lines.append(f"It stopped because {report.stopped}.")
     if report.n_left:
-        lines.append(
-            f"{report.n_left} files ({report.left_bytes / _GIGABYTE:.2f} GB) wait for the next run{_by(night)}."
-        )
+        lines.append(f"{sized(report.n_left, report.left_bytes)}: left to the next run{_by(night)}.")
     return "\n\n".join(lines)
 
 
