@@ -110,7 +110,7 @@ def expired(index: Path, days: float = math.inf) -> list[Path]:
 
     Never the one in force, nor one that is being read. To be called by who holds the archive for writing.
     """
-    folders = [index / name for name in sorted(_generations(index))]
+    folders = generations(index)
     in_force = current(index)
     old = [
         folder
@@ -134,7 +134,7 @@ def discard(folders: Iterable[Path], *, dry_run: bool = False) -> Removed:
 def all_but_current(index: Path) -> list[Path]:
     """Return every generation that is out of force, whoever reads it."""
     in_force = current(index)
-    return [index / name for name in sorted(_generations(index)) if index / name != in_force]
+    return [folder for folder in generations(index) if folder != in_force]
 
 
 def unfinished(index: Path) -> list[Path]:
@@ -144,8 +144,7 @@ def unfinished(index: Path) -> list[Path]:
 
 def next_name(index: Path) -> str:
     """Return the name for the next generation: one more than the highest there ever was on disk."""
-    numbers = [int(name.removeprefix("gen-")) for name in _generations(index)]
-    return f"gen-{max(numbers, default=0) + 1:06}"
+    return f"gen-{max(map(_number, generations(index)), default=0) + 1:06}"
 
 
 def current(index: Path) -> Path:
@@ -193,8 +192,13 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
     return manifest
 
 
-def _generations(index: Path) -> list[str]:
-    return [path.name for path in index.glob("gen-*")] if index.is_dir() else []
+def generations(index: Path) -> list[Path]:
+    """Return the folders of all generations, the oldest first."""
+    return sorted(index.glob("gen-*"), key=_number)
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name.removeprefix("gen-"))
 
 
 def _cure(folder: Path) -> str:

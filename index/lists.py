@@ -105,7 +105,8 @@ class MomentList:
         mine = pc.and_(
             pc.equal(pc.struct_field(thumbs, "pack"), pack), pc.equal(pc.struct_field(thumbs, "offset"), offset)
         )
-        return self.asset_rows[pc.fill_null(mine, False).to_numpy(zero_copy_only=False).astype(bool)]
+        rows: NDArray[np.int32] = self.asset_rows[pc.fill_null(mine, False).to_numpy(zero_copy_only=False).astype(bool)]
+        return rows
 
     def row(self, at: int) -> Mapping[str, Any]:
         """Return what a row is, as plain values."""

@@ -114,6 +114,9 @@ class Processing:
             return None  # unreadable or gone since it was listed: the next run will see
         finally:
             self.accounts.report.stage_seconds["look"] += time.monotonic() - began
+        if self.accounts.forgotten(look.asset_id, [look.place]):
+            self._done(found.place)
+            return None
         self.accounts.skip([Found(_beside(found.place, path), skip=error.reason) for path, error in look.refused])
         return look
 
