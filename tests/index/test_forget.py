@@ -206,16 +206,10 @@ CRASHER = """
 import os, signal, sys
 from pathlib import Path
 from deltalake import DeltaTable
-import encoders.profiles, encoders.registry
-from encoders.profiles import Profile
 from index import build, forget as module
 from pipeline.archive import open_archive
 from pipeline.store import cleaning, thumbs
 from pipeline.store.forgotten import Forgotten
-from tests.conftest import TOYS
-encoders.registry.FACTORIES.update(TOYS)
-encoders.profiles.PROFILES["toy"] = Profile(
-    name="toy", visual="toy-colours", text="toy-words", audio="toy-pitches", speech="toy-listener")
 step, mode = sys.argv[2], sys.argv[3]
 where, _, rest = step.partition(".")
 name, _, nth = rest.partition(":")
@@ -239,7 +233,7 @@ def crash(archive, step: str, mode: str, *what: str) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", CRASHER, archive.root, step, mode, *what], cwd=root, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": f"{root / 'tests/flows/toyed'}:{root}"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
 
