@@ -56,7 +56,7 @@ def emit(name: str, archive: Path, payload: Mapping[str, Any], *, once: str = ""
         return _send(name, archive, payload, once)
     except Exception as error:
         told = harmless(f"{type(error).__name__}: {error}")
-        _log.warning("Prefect was not told of %s: %s", name, told[:LONGEST_TEXT])
+        _log.info("Prefect was not told of %s: %s", name, told[:LONGEST_TEXT])
         return False
 
 
