@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from flows.notifications import Put
 from flows.receiver import PATH, Receiver, read_secret
 from flows.server.home import find_home
 from index.hits import harmless
-from pipeline.archive import is_being_written
-from pipeline.config import Settings, load_settings
+from pipeline.archive import is_being_written, open_archive
+from pipeline.config import Settings
 from pipeline.errors import RushesError
 from pipeline.store.discover import Folder, open_source
 
@@ -41,7 +41,7 @@ def watch(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     archives = [Watched(path.resolve()) for path in options.archives]
-    working = [each.run for each in (*archives, _Listening(archives))]
+    working: list[Callable[[threading.Event], None]] = [*(each.run for each in archives), _Listening(archives).run]
     threads = [threading.Thread(target=run, args=(stop,), daemon=True) for run in working]
     for thread in threads:
         thread.start()
@@ -84,10 +84,10 @@ class Watched:
         if stamp == self._stamp and self.settings is not None:
             return
         try:
-            settings = load_settings(self.root / "rushes.toml")
+            settings = open_archive(self.root).settings
         except RushesError as error:
             if str(error) != self._trouble:
-                self.say(f"{error} Until then it is watched as before.")
+                self.say(f"{error} {'It is watched as before.' if self.settings else 'Looking again.'}")
             self._trouble = str(error)
             return
         self._stamp, self._trouble, self.settings = stamp, "", settings
@@ -183,4 +183,5 @@ class _Listening:
 
 
 def _say(sentence: str) -> None:
-    print(harmless(sentence), file=sys.stderr, flush=True)
+    sys.stderr.write(f"{harmless(sentence)}\n")  # one write: several threads speak
+    sys.stderr.flush()
