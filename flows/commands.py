@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from index.hits import Hits, clock, harmless
 from pipeline.archive import create_archive, open_archive
 from pipeline.errors import QueryError
-from pipeline.ingest import Executor
+from pipeline.executors.contract import Executor
 from pipeline.media import Outcome
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from encoders.spec import Vectors
 from index.calibrate import best_of_others, null_of, unrelated_questions
 from index.generation import ListEntry, Manifest, Null, current, next_name, publish, read_manifest, write_manifest
+from index.lists import Generation
 from index.plan import choose
 from index.query import Questioner
 from index.vector_index import VectorIndex
@@ -39,14 +41,30 @@ def is_current(archive: Archive) -> bool:
 
 
 def build(archive: Archive) -> str:
-    """Build a generation from the tables and put it in force; return its name."""
+    """Build a generation from the tables and put it in force; return its name. Hold the archive for writing meanwhile.
+
+    Raises:
+        ArchiveError: what was built is not what the tables hold.
+        IntegrityError: a file of it is not what was written.
+    """
+    staged = stage(archive)
+    check(staged)
+    return put_in_force(archive, staged)
+
+
+def stage(archive: Archive) -> Path:
+    """Build a complete generation aside, where no reader looks; return its folder.
+
+    What an interrupted build has left there goes first.
+    """
+    for rest in archive.index.glob(".gen-*.part"):
+        shutil.rmtree(rest)
     tables = Tables(archive.tables)
     versions = tables.versions()
     rows = {row.asset_id: row for row in tables.assets() if row.outcome in (Outcome.INDEXED, Outcome.PARTIAL)}
     moments = tables.moments()
     name = next_name(archive.index)
     staged = archive.index / f".{name}.part"
-    shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     positions = {asset_id: n for n, asset_id in enumerate(sorted(rows))}
     _write_arrow(staged / "assets.arrow", _assets([rows[asset_id] for asset_id in positions]))
@@ -57,6 +75,35 @@ def build(archive: Archive) -> str:
         for modality, space, part in _by_list(moments)
     ]  # fmt: skip
     write_manifest(staged, Manifest(name, archive.settings.profile, versions, tuple(lists)))
+    return staged
+
+
+def check(staged: Path) -> None:
+    """Verify a staged generation: each file against the manifest, each list against the tables.
+
+    Raises:
+        ArchiveError: it lacks moments that the tables hold, or the tables have moved on.
+        IntegrityError: a file is missing or is not what was written.
+    """
+    cure = f"run `rushes index {staged.parent.parent} --rebuild`"
+    generation = Generation(staged)
+    manifest = generation.manifest
+    tables = Tables(staged.parent.parent / "tables")
+    if dict(manifest.tables) != tables.versions():
+        raise ArchiveError(f"{manifest.generation} was built from tables that have changed meanwhile; {cure}.")
+    stored = tables.moments(columns=["modality", "space"])
+    wanted = Counter(zip(stored["modality"].to_pylist(), stored["space"].to_pylist(), strict=True))
+    held = {(each.entry.modality, each.entry.space): each for each in generation.lists}
+    for key in sorted(wanted.keys() | held.keys()):
+        sizes = {len(held[key].index), len(held[key].vectors), held[key].moments.num_rows} if key in held else {0}
+        if sizes != {wanted[key]}:
+            told = " or ".join(str(size) for size in sorted(sizes))
+            raise ArchiveError(f"{manifest.generation} has {told} of {wanted[key]} {key[0]} moments; {cure}.")
+
+
+def put_in_force(archive: Archive, staged: Path) -> str:
+    """Publish a staged generation that has been checked; return its name."""
+    name = read_manifest(staged, check_files=False).generation
     publish(archive.index, staged, name)
     return name
 

@@ -25,6 +25,7 @@ from pipeline.archive import Archive, open_archive
 from pipeline.errors import IntegrityError, QueryError
 from pipeline.media import Media, Modality
 from pipeline.recipe import Models
+from pipeline.store.forgotten import Forgotten
 from pipeline.store.thumbs import read_thumb
 
 ASKED = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH, Modality.TEXT)
@@ -43,13 +44,18 @@ class _Question:
 
 
 class Searcher:
-    """An archive that can be searched. Safe to share between threads; follows new generations by itself."""
+    """An archive that can be searched. Safe to share between threads; follows new generations by itself.
+
+    What is forgotten is left out from the moment on in which its tombstone is written, by whatever process.
+    """
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
+        self._forgotten = Forgotten(archive.tables)
         self._questioner = Questioner(Models.of(archive.settings.profile), archive.settings.fusion)
         self._moving = threading.Lock()
         self._generation = Generation.in_force(archive.index)
+        self._hidden: tuple[Generation, frozenset[str], NDArray[np.bool_] | None] | None = None
 
     @property
     def generation(self) -> Generation:
@@ -93,7 +99,7 @@ class Searcher:
         """
         kinds = _check(k, modality, media)
         question = self._question(words, image, audio)
-        return self._answer(lambda generation: _find(generation, question, kinds, k, media))
+        return self._answer(lambda generation, hidden: _find(generation, hidden, question, kinds, k, media))
 
     def recommend(
         self,
@@ -117,25 +123,42 @@ class Searcher:
             QueryError: there is no such asset or moment.
         """
         _check(k, modality, media)
-        return self._answer(lambda generation: _find_alike(generation, like, at_seconds, k, modality, media))
+        return self._answer(
+            lambda generation, hidden: _find_alike(generation, hidden, like, at_seconds, k, modality, media)
+        )
 
-    def _answer(self, ask: Callable[[Generation], Hits]) -> Hits:
+    def _answer(self, ask: Callable[[Generation, NDArray[np.bool_] | None], Hits]) -> Hits:
         """Ask the generation in force; if it is replaced and removed meanwhile, the next one answers."""
         while True:
             generation = self.generation
             try:
-                return ask(generation)
+                return ask(generation, self._hidden_in(generation))
             except (OSError, IntegrityError):
                 if current(self._archive.index).name == generation.manifest.generation:
                     raise
 
+    def _hidden_in(self, generation: Generation) -> NDArray[np.bool_] | None:
+        """Return bool [n_assets], true for each forgotten asset that a generation still holds; None: it holds none."""
+        gone, known = self._forgotten.ids, self._hidden
+        if known is None or known[0] is not generation or known[1] is not gone:
+            known = self._hidden = (generation, gone, generation.rows_among(gone) if gone else None)
+        return known[2]
+
     def thumbnail(self, thumb: str) -> bytes:
-        """Return the small picture, WebP, that a hit's `thumb` names; empty if it names none."""
+        """Return the small picture, WebP, that a hit's `thumb` names; empty if it names none, or what is forgotten."""
         if not thumb:
             return b""
         pack, _, place = thumb.removeprefix("thumbs/").partition("#")
-        offset, _, length = place.partition("+")
-        return read_thumb(self._archive.thumbs, Path(pack).name, int(offset), int(length))
+        offset, length = (int(number) for number in place.split("+"))
+        generation = self.generation
+        hidden = self._hidden_in(generation)
+        if hidden is not None and not generation.shows(hidden, pack, offset):
+            return b""
+        try:
+            picture = read_thumb(self._archive.thumbs, Path(pack).name, offset, length)
+        except FileNotFoundError:
+            return b""
+        return picture if any(picture) else b""
 
     def _question(
         self, words: str | None, image: str | Path | None, audio: str | Path | NDArray[np.float32] | None
@@ -176,7 +199,14 @@ def _check(k: int, modality: str | None, media: str | None) -> set[str]:
     return {modality}
 
 
-def _find(generation: Generation, question: _Question, kinds: set[str], k: int, media: str | None) -> Hits:
+def _find(
+    generation: Generation,
+    hidden: NDArray[np.bool_] | None,
+    question: _Question,
+    kinds: set[str],
+    k: int,
+    media: str | None,
+) -> Hits:
     asked = [each for each in generation.lists if each.entry.modality in kinds]
     reached = [each for each in asked if each.entry.space in question.vectors]
     if asked and not reached:
@@ -184,15 +214,24 @@ def _find(generation: Generation, question: _Question, kinds: set[str], k: int, 
     candidates = [
         candidate
         for each in reached
-        for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media)
+        for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media, hidden)
     ]
     return present(fold(candidates, k), generation)
 
 
 def _find_alike(
-    generation: Generation, like: str, at_seconds: float | None, k: int, modality: str | None, media: str | None
+    generation: Generation,
+    hidden: NDArray[np.bool_] | None,
+    like: str,
+    at_seconds: float | None,
+    k: int,
+    modality: str | None,
+    media: str | None,
 ) -> Hits:
-    seed = _asset(generation, like)
+    seed = _asset(generation, hidden, like)
+    without = np.arange(len(generation.assets)) == seed
+    if hidden is not None:
+        without |= hidden
     for kind in ALIKE if modality is None else (modality,):
         seeds = [
             (each, rows)
@@ -207,7 +246,7 @@ def _find_alike(
     candidates: list[Candidate] = []
     for each, rows in seeds:
         vector = pool(np.asarray(each.vectors[rows], np.float32))
-        candidates += _ask(each, vector, k * SPARE, "media", media, without=seed)
+        candidates += _ask(each, vector, k * SPARE, "media", media, without)
     return present(fold(candidates, k), generation)
 
 
@@ -219,14 +258,19 @@ def _unreached(asked: Sequence[MomentList], kind: str) -> str:
 
 
 def _ask(
-    each: MomentList, vector: NDArray[np.float32], k: int, kind: str, media: str | None, without: int | None = None
+    each: MomentList,
+    vector: NDArray[np.float32],
+    k: int,
+    kind: str,
+    media: str | None,
+    without: NDArray[np.bool_] | None,
 ) -> Sequence[Candidate]:
     found = each.search(vector, k, kind, media, without)
     return [Candidate(each, int(row), float(excess)) for row, excess in zip(found.rows, found.excess, strict=True)]
 
 
-def _asset(generation: Generation, like: str) -> int:
-    rows = generation.rows_of(like)
+def _asset(generation: Generation, hidden: NDArray[np.bool_] | None, like: str) -> int:
+    rows = [row for row in generation.rows_of(like) if hidden is None or not hidden[row]]
     if not rows:
         raise QueryError(f"The index has no file {like}; give its path below its source, as hits show it.")
     if len(rows) > 1:

@@ -126,7 +126,7 @@ def test_a_moment_whose_asset_does_not_name_its_recipe_is_not_visible(tmp_path):
     assert set(tables.moments()["asset_id"].to_pylist()) == {"a1"}
 
 
-STEPS = ["_write:1", "_write:2", "_write:3", "staged", "_append:1", "_append:2", "rmtree"]
+STEPS = ["write_synced:1", "write_synced:2", "write_synced:3", "staged", "_append:1", "_append:2", "rmtree"]
 CRASHER = """
 import os, signal, sys
 from pathlib import Path
