@@ -18,7 +18,7 @@ from pathlib import Path
 
 from encoders.profiles import profile
 from pipeline.config import Settings, load_settings, render_settings
-from pipeline.errors import ArchiveError, ConfigError
+from pipeline.errors import ArchiveError, BusyError, ConfigError
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def writing(archive: Archive, waiting: Callable[[str], None] | None = None) -> I
         waiting: told which process holds it, before this waits for that to end; None: do not wait.
 
     Raises:
-        ArchiveError: another process holds it, and this does not wait.
+        BusyError: another process holds it, and this does not wait.
     """
     with (archive.root / ".lock").open("a+") as file:
         try:
@@ -96,7 +96,7 @@ def writing(archive: Archive, waiting: Callable[[str], None] | None = None) -> I
             file.seek(0)
             holder = file.read().strip() or "unknown"
             if waiting is None:
-                raise ArchiveError(
+                raise BusyError(
                     f"{archive.root} is being written by process {holder}; wait until it has finished."
                 ) from exc
             waiting(holder)
