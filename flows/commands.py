@@ -33,8 +33,8 @@ def init(options: argparse.Namespace) -> None:
 
 def ingest(options: argparse.Namespace) -> int:
     """Process what is new or changed, then index and publish."""
-    from flows.progress import watching
     from flows.run import ingest_and_publish
+    from flows.progress import watching
 
     archive = open_archive(options.archive)
     with watching(as_json=options.json) as watcher:

@@ -11,8 +11,8 @@ from pathlib import Path
 import index
 from flows.commands import executor, pull_missing
 from flows.demo_media import DemoMedia, DemoQuery, make_demo_media
-from flows.progress import watching
 from flows.run import ingest_and_publish
+from flows.progress import watching
 from index.hits import Hits
 from pipeline.archive import Archive, create_archive, open_archive
 from pipeline.errors import ArchiveError
