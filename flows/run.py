@@ -8,8 +8,10 @@ from typing import Any
 from index.build import build, is_current
 from index.hits import clock
 from pipeline.archive import Archive, writing
-from pipeline.ingest import Executor, Report, Watcher, ingest
+from pipeline.executors.contract import Executor
+from pipeline.ingest import ingest
 from pipeline.media import Outcome
+from pipeline.report import Report, Watcher
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 
+from encoders import gpu
 from pipeline.config import Settings
+from pipeline.executors.contract import PULSE_SECONDS, Pulse
 from pipeline.executors.stages import Encoding, Job, Made, Piece, Result, assemble, decode_job
 from pipeline.media import FrameChunk, Sampling
 from pipeline.recipe import Models, sampling_of
@@ -27,8 +29,8 @@ N_FRAMES = 96
 
 def run(
     jobs: Iterable[Job], settings: Settings, models: Models, watch: Callable[[Made], None] | None = None
-) -> Generator[Result]:
-    """Do the jobs; yield a result for each, in the order in which they are done.
+) -> Generator[Result | Pulse]:
+    """Do the jobs; yield a result for each, in the order in which they are done, and a pulse now and then.
 
     Closing the iterator stops the decoders and kills their children.
 
@@ -44,6 +46,7 @@ def run(
     decoders = _Decoders(jobs, sampling)
     try:
         for batch in _batches(decoders):
+            yield Pulse(gpu.held())
             for made in encoding.encode(batch):
                 if watch:
                     watch(made)
@@ -113,13 +116,16 @@ def _workers(job: Job) -> int:
 
 
 def _batches(decoders: _Decoders) -> Iterator[list[Piece]]:
-    """Yield what lies in the queue, at least one piece at a time, until every thread has said that it is done."""
+    """Yield what lies in the queue until every thread has said that it is done; nothing when nothing comes."""
     n_running = len(decoders.threads)
     while n_running:
         batch: list[Piece] = []
         n_frames = 0
         while not batch or (n_frames < N_FRAMES and not decoders.pieces.empty()):
-            item = decoders.pieces.get()
+            try:
+                item = decoders.pieces.get(timeout=PULSE_SECONDS)
+            except queue.Empty:
+                break
             if isinstance(item, BaseException):
                 raise item
             if item is None:
@@ -129,5 +135,4 @@ def _batches(decoders: _Decoders) -> Iterator[list[Piece]]:
                 continue
             batch.append(item)
             n_frames += len(item.body.pixels) if isinstance(item.body, FrameChunk) else 0
-        if batch:
-            yield batch
+        yield batch
