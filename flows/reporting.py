@@ -137,7 +137,15 @@ def page(night: Night, links: Mapping[str, str]) -> str:
         night: the run.
         links: name → address, of what the report leads to; relative ones hold in both UIs and behind any proxy.
     """
-    parts = [_summary(night), _links(links), _news(night), _matches(night), _speed(night), _refused(night), _index(night)]
+    parts = [
+        _summary(night),
+        _links(links),
+        _news(night),
+        _matches(night),
+        _speed(night),
+        _refused(night),
+        _index(night),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -56,7 +56,7 @@ def _runs(client: SyncPrefectClient, paths: Collection[str]) -> int:
     """Remove the runs whose logs name a file: Prefect removes logs with their run, and not otherwise."""
     own, runs = this_run().id, set()
     for path in paths:
-        query = f'"{path[:LONGEST_QUERY - 2]}"'.replace("\\", "")
+        query = f'"{path[: LONGEST_QUERY - 2]}"'.replace("\\", "")
         logs = client.read_logs(LogFilter(text=LogFilterTextSearch(query=query)), limit=AT_ONCE)
         runs |= {log.flow_run_id for log in logs if log.flow_run_id and log.flow_run_id != own}
     for run in runs:
