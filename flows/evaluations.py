@@ -52,19 +52,19 @@ def drawn(rows: Sequence[Row]) -> str:
 
 
 def _row(evaluation: Evaluation) -> Row:
-    everything = evaluation.groups[-1] if evaluation.groups else None
-    figures = {
-        "recall@1": everything and everything.recall[1].value,
-        "recall@5": everything and everything.recall[5].value,
-        "recall@10": everything and everything.recall[10].value,
-        "nDCG@10": everything and everything.ndcg.value,
-        "labels": evaluation.labels and evaluation.labels.first.value,
-        "word error": evaluation.words and evaluation.words.rate.value,
-    }
+    figures: dict[str, float] = {}
+    if evaluation.groups:
+        everything = evaluation.groups[-1]
+        figures |= {f"recall@{k}": each.value for k, each in everything.recall.items()}
+        figures["nDCG@10"] = everything.ndcg.value
+    if evaluation.labels:
+        figures["labels"] = evaluation.labels.first.value
+    if evaluation.words:
+        figures["word error"] = evaluation.words.rate.value
     return {
         "evaluated": datetime.now(UTC).isoformat(timespec="minutes"),
         "generation": evaluation.generation,
         "questions": len(evaluation.answers),
-        **{name: None if value is None else round(float(value), 4) for name, value in figures.items()},
+        **{name: round(value, 4) for name, value in figures.items()},
         "seconds": round(evaluation.seconds, 1),
     }

@@ -82,7 +82,7 @@ def maintain(archive: str, dry_run: bool = False) -> dict[str, Any]:
 @flow(name="forget", flow_run_name=named("forget"), persist_result=True, result_serializer="json")
 @plainly
 def forget(archive: str, what: list[str]) -> dict[str, Any]:
-    """Remove files from the archive, for good: unfindable at once, then every byte; from Prefect's reports and logs too.
+    """Remove files from the archive, for good, from what Prefect remembers as well.
 
     Args:
         archive: the archive's folder.
