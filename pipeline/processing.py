@@ -117,6 +117,9 @@ class Processing:
         if look is None:
             self.accounts.skip([replace(found, skip=refused.reason if refused else "")])
             self._done(found.place)
+        elif self.accounts.forgotten(look.asset_id, [look.place]):
+            self._done(found.place)
+            return None
         else:
             self.accounts.skip([Found(_beside(found.place, path), skip=error.reason) for path, error in look.refused])
         return look
