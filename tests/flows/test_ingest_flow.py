@@ -1,4 +1,4 @@
-"""The flow `ingest` on a real server: what people see, and what is left when it is stopped, killed, or started twice."""
+"""The flow `ingest` on a real server: what people see, and what is left when it is stopped, killed, started twice."""
 
 import signal
 import subprocess

@@ -133,7 +133,9 @@ def test_a_contact_sheet_shows_each_new_file_once_before_any_twice(night):
     colours = [drawn.getpixel((n * 160 + 80, 45)) for n in range(5)]
     wanted = [{"0.mp4": [(255, 0, 0), (0, 0, 255)], "1.mp4": [(0, 255, 0), (255, 255, 255), (255, 0, 0)]}[c.uri][
         int(c.start_seconds / 2)] for c in few]  # fmt: skip
-    assert all(abs(a - b) < 60 for seen, meant in zip(colours, wanted, strict=True) for a, b in zip(seen, meant))
+    assert all(
+        abs(a - b) < 60 for seen, meant in zip(colours, wanted, strict=True) for a, b in zip(seen, meant, strict=True)
+    )
 
 
 def test_a_page_tells_what_a_person_wants_to_know_in_the_morning(night):
