@@ -33,13 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not _is_plain(error):
+        if not is_plain(error):
             raise
         print(f"rushes: {error}", file=sys.stderr)
         return 2
 
 
-def _is_plain(error: Exception) -> bool:
+def is_plain(error: BaseException) -> bool:
     """Tell whether an error is one sentence for a person; anything else is a bug, and its trace is wanted."""
     from encoders.packages import ChangedFileError, MissingPackageError
     from pipeline.errors import RushesError

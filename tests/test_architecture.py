@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = ["encoders", "pipeline", "index", "flows"]  # low to high
 HOMES = {
     "prefect": "flows/",
-    "ray": "pipeline/executors/ray.py",
+    "ray": "pipeline/executors/",
     "faiss": "index/vector_index.py",
     "deltalake": "pipeline/store/",
     "av": "pipeline/decode/",

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 
+from encoders import gpu
 from pipeline.config import Settings
+from pipeline.executors.contract import PULSE_SECONDS, Pulse
 from pipeline.executors.stages import Encoding, Job, Made, Piece, Result, assemble, decode_job
 from pipeline.media import FrameChunk, Sampling
 from pipeline.recipe import Models, sampling_of
@@ -19,6 +21,7 @@ from pipeline.recipe import Models, sampling_of
 N_DECODERS = 2
 LARGE_BYTES = 500_000_000
 """A film of so many bytes is decoded by as many children as there are decoders."""
+STOPPING_SECONDS = 10.0
 N_QUEUED = 6
 """Pieces that wait; one holds up to a minute of frames, about 20 MB."""
 N_FRAMES = 96
@@ -27,8 +30,8 @@ N_FRAMES = 96
 
 def run(
     jobs: Iterable[Job], settings: Settings, models: Models, watch: Callable[[Made], None] | None = None
-) -> Generator[Result]:
-    """Do the jobs; yield a result for each, in the order in which they are done.
+) -> Generator[Result | Pulse]:
+    """Do the jobs; yield a result for each, in the order in which they are done, and a pulse now and then.
 
     Closing the iterator stops the decoders and kills their children.
 
@@ -44,6 +47,7 @@ def run(
     decoders = _Decoders(jobs, sampling)
     try:
         for batch in _batches(decoders):
+            yield Pulse(gpu.held())
             for made in encoding.encode(batch):
                 if watch:
                     watch(made)
@@ -71,15 +75,15 @@ class _Decoders:
             thread.start()
 
     def stop(self) -> None:
-        """Stop all threads, and with them the children that they wait for."""
+        """Stop all threads and the children that they wait for; one that reads a large file ends by itself."""
         self._stopped.set()
         for thread in self.threads:
-            thread.join()
+            thread.join(timeout=STOPPING_SECONDS)
 
     def _work(self, sampling: Sampling) -> None:
         try:
             while job := self._take():
-                with closing(decode_job(job, sampling, workers=_workers(job))) as stream:
+                with closing(decode_job(job, sampling, workers=decoders_for(job))) as stream:
                     for piece in stream:
                         if not self._put(piece):
                             return
@@ -104,7 +108,7 @@ class _Decoders:
         return False
 
 
-def _workers(job: Job) -> int:
+def decoders_for(job: Job) -> int:
     """Return how many children share one file: a large one is most likely what is left to do in the end."""
     try:
         return N_DECODERS if job.path.stat().st_size >= LARGE_BYTES else 1
@@ -113,13 +117,16 @@ def _workers(job: Job) -> int:
 
 
 def _batches(decoders: _Decoders) -> Iterator[list[Piece]]:
-    """Yield what lies in the queue, at least one piece at a time, until every thread has said that it is done."""
+    """Yield what lies in the queue until every thread has said that it is done; nothing when nothing comes."""
     n_running = len(decoders.threads)
     while n_running:
         batch: list[Piece] = []
         n_frames = 0
         while not batch or (n_frames < N_FRAMES and not decoders.pieces.empty()):
-            item = decoders.pieces.get()
+            try:
+                item = decoders.pieces.get(timeout=PULSE_SECONDS)
+            except queue.Empty:
+                break
             if isinstance(item, BaseException):
                 raise item
             if item is None:
@@ -129,5 +136,4 @@ def _batches(decoders: _Decoders) -> Iterator[list[Piece]]:
                 continue
             batch.append(item)
             n_frames += len(item.body.pixels) if isinstance(item.body, FrameChunk) else 0
-        if batch:
-            yield batch
+        yield batch

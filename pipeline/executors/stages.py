@@ -7,6 +7,7 @@ a bad file becomes a `Made` with a failure, and walks on to the ledger.
 from __future__ import annotations
 
 import re
+import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,8 @@ class Piece:
     body: Decoded | Words | MediaError
     makes: frozenset[Modality]
     """What to make of it."""
+    seconds: float = 0.0
+    """How long its decoder took."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Made:
     ordinal: int
     moments: tuple[Moment, ...] = ()
     news: Facts | Ending | MediaError | None = None
+    decode_seconds: float = 0.0
+    encode_seconds: float = 0.0
 
     @property
     def last(self) -> bool:
@@ -126,9 +131,12 @@ def decode_job(job: Job, sampling: Sampling, *, workers: int = 1) -> Generator[P
     makes = job.makes
     if job.transcripts and job.facts is not None and job.facts.audio_tracks <= 1:
         makes -= {Modality.SPEECH}  # nothing is said but what the transcript has
+    asked = time.monotonic()
     for ordinal, body in enumerate(_bodies(job, sampling, makes, workers)):
         told = bool(job.transcripts) and isinstance(body, SoundChunk) and body.main
-        yield Piece(job.asset_id, ordinal, body, makes - {Modality.SPEECH} if told else makes)
+        took = time.monotonic() - asked
+        yield Piece(job.asset_id, ordinal, body, makes - {Modality.SPEECH} if told else makes, took)
+        asked = time.monotonic()
 
 
 def _bodies(
@@ -167,6 +175,7 @@ class Encoding:
 
     def encode(self, pieces: Sequence[Piece]) -> list[Made]:
         """Encode pieces; frames of equal shape go through the visual encoder together, whatever asset they are of."""
+        began = time.monotonic()
         moments: dict[int, list[Moment]] = defaultdict(list)
         self._see(pieces, moments)
         for at, piece in enumerate(pieces):
@@ -179,10 +188,13 @@ class Encoding:
                 moments[at].append(
                     self._text(piece, Modality.TEXT, piece.body.track, (0.0, 0.0), piece.body.text, vector)
                 )
+        took = (time.monotonic() - began) / max(len(pieces), 1)
         return [
-            Made(p.asset_id, p.ordinal, tuple(moments[at]), p.body if isinstance(p.body, News) else None)
+            Made(
+                p.asset_id, p.ordinal, tuple(moments[at]), p.body if isinstance(p.body, News) else None, p.seconds, took
+            )
             for at, p in enumerate(pieces)
-        ]
+        ]  # fmt: skip
 
     def _see(self, pieces: Sequence[Piece], moments: dict[int, list[Moment]]) -> None:
         by_shape: dict[tuple[int, ...], list[tuple[int, FrameChunk]]] = defaultdict(list)

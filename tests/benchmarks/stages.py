@@ -22,9 +22,9 @@ from pipeline.archive import Archive, create_archive
 from pipeline.decode import decode
 from pipeline.decode.limits import NotMediaError
 from pipeline.errors import MediaError
-from pipeline.ingest import ASSETS_PER_COMMIT
 from pipeline.look import Look, look_at
 from pipeline.media import FrameChunk, Modality, Outcome, Sampling, SoundChunk, Transcript
+from pipeline.processing import ASSETS_PER_COMMIT
 from pipeline.recipe import Models, sampling_of
 from pipeline.store.discover import open_source
 from pipeline.store.schemas import moment_table
