@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.hits import Hits, clock, harmless
 from pipeline.archive import create_archive, open_archive
-from pipeline.errors import QueryError
-from pipeline.executors.contract import Executor
+from pipeline.budget import Budget
+from pipeline.config import Settings
+from pipeline.errors import ConfigError, QueryError
 from pipeline.media import Outcome
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
@@ -35,12 +36,15 @@ def init(options: argparse.Namespace) -> None:
 
 def ingest(options: argparse.Namespace) -> int:
     """Process what is new or changed, then index and publish."""
-    from flows.run import ingest_and_publish
     from flows.progress import watching
+    from flows.run import executor, ingest_and_publish
 
     archive = open_archive(options.archive)
     with watching(as_json=options.json) as watcher:
-        report = ingest_and_publish(archive, executor(options.engine), watcher, limit=options.limit)
+        report = ingest_and_publish(
+            archive, executor(options.engine), watcher, limit=options.limit, budget=_budget(options, archive.settings),
+            first=options.first,
+        )  # fmt: skip
     if options.json:
         _print_json([{"event": "report", **report.as_dict()}])
     else:
@@ -50,10 +54,13 @@ def ingest(options: argparse.Namespace) -> int:
     return int(options.strict and report.ingested.states[Outcome.QUARANTINED] > 0)
 
 
-def executor(name: str) -> Executor:
-    """Return the executor of a name; Ray loads only when it is asked for."""
-    run: Executor = importlib.import_module(f"pipeline.executors.{name}").run
-    return run
+def _budget(options: argparse.Namespace, settings: Settings) -> Budget:
+    """Return what --stop-at and --max-gpu-hours say; the time of day is one of the archive's time zone."""
+    try:
+        asked = replace(settings.schedule, stop_at=options.stop_at or "", max_gpu_hours=options.max_gpu_hours)
+    except ValueError as exc:
+        raise ConfigError(str(exc)) from exc
+    return Budget.of(asked, datetime.now(UTC))
 
 
 def search(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.archive import Archive
 from pipeline.media import Modality
@@ -39,7 +40,7 @@ def cells(archive: Archive, fresh: Mapping[str, str]) -> list[Cell]:
     chosen = list(fresh)[:MOST_CELLS]
     columns = ["asset_id", "modality", "start_seconds", "stop_seconds", "thumb"]
     rows = Tables(archive.tables).moments(chosen, columns).to_pylist()
-    of: dict[str, list[dict[str, object]]] = {asset_id: [] for asset_id in chosen}
+    of: dict[str, list[dict[str, Any]]] = {asset_id: [] for asset_id in chosen}
     for row in sorted(rows, key=lambda row: float(row["start_seconds"])):
         if row["modality"] == Modality.VISUAL and row["thumb"] and row["thumb"]["pack"]:
             of[row["asset_id"]].append(row)
@@ -69,13 +70,12 @@ def sheet(shown: Sequence[Cell]) -> str:
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def _spread(rows: list[dict[str, object]], n: int) -> list[dict[str, object]]:
+def _spread(rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     """Return at most n rows, evenly over all."""
     return rows if len(rows) <= n else [rows[i * len(rows) // n] for i in range(n)]
 
 
-def _cell(archive: Archive, uri: str, row: Mapping[str, object]) -> Cell:
+def _cell(archive: Archive, uri: str, row: Mapping[str, Any]) -> Cell:
     thumb = row["thumb"]
-    assert isinstance(thumb, Mapping)
-    picture = read_thumb(archive.thumbs, str(thumb["pack"]), int(thumb["offset"]), int(thumb["length"]))
-    return Cell(uri, float(str(row["start_seconds"])), float(str(row["stop_seconds"])), picture)
+    picture = read_thumb(archive.thumbs, thumb["pack"], thumb["offset"], thumb["length"])
+    return Cell(uri, row["start_seconds"], row["stop_seconds"], picture)

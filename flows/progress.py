@@ -184,9 +184,12 @@ class Bar:
 class JsonLines:
     """One JSON object for each asset that has ended, on stdout."""
 
+    def __init__(self) -> None:
+        self._out = sys.stdout  # as it is now: what libraries print while a run goes on is not for programs
+
     def planned(self, n_files: int, n_bytes: int) -> None:
         """See `Watcher`."""
-        print(json.dumps({"event": "planned", "files": n_files, "bytes": n_bytes}), flush=True)
+        self._say({"event": "planned", "files": n_files, "bytes": n_bytes})
 
     def started(self, asset_id: str, n_bytes: int) -> None:
         """See `Watcher`."""
@@ -196,5 +199,7 @@ class JsonLines:
 
     def finished(self, asset_id: str, uri: str, state: str, reason: str) -> None:
         """See `Watcher`."""
-        line = {"event": "asset", "asset_id": asset_id, "uri": uri, "state": state, "reason": reason}
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        self._say({"event": "asset", "asset_id": asset_id, "uri": uri, "state": state, "reason": reason})
+
+    def _say(self, line: dict[str, object]) -> None:
+        print(json.dumps(line, ensure_ascii=False), file=self._out, flush=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-from prefect import Task
+from prefect import Task, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from flows.cli import is_plain
 from flows.names import slug
@@ -42,7 +42,7 @@ def step(told: str, work: Callable[P, T], *given: P.args, **also: P.kwargs) -> T
 
 
 def patient_step(told: str, work: Callable[P, T], *given: P.args, **also: P.kwargs) -> T:
-    """Do one step that only reads, and try again twice: a share that is being mounted, a store that is out of breath."""
+    """Do one step that only reads, and try twice more: a share is being mounted, a store is out of breath."""
     return _step(told, lambda: work(*given, **also), work.__name__.strip("_"), retries=2)
 
 
@@ -66,11 +66,11 @@ def plainly(work: Callable[P, Any]) -> Callable[P, Any]:
     return ended
 
 
-def named(verb: str) -> Callable[..., str]:
+def named(verb: str) -> Callable[[], str]:
     """Return the function that names a flow's runs when they begin: what is done, to which archive."""
 
-    def name(parameters: dict[str, Any]) -> str:
-        return f"{verb} {slug(Path(parameters['archive']))}"
+    def name() -> str:
+        return f"{verb} {slug(Path(runtime.flow_run.parameters['archive']))}"
 
     return name
 
@@ -96,19 +96,22 @@ def is_scheduled(run: FlowRun) -> bool:
 
 
 def _step(told: str, work: Callable[[], T], name: str, retries: int) -> T:
+    wrong: list[Exception] = []
+
     def done() -> Any:
         try:
             return work()
         except Exception as error:
             if not is_plain(error):
                 raise
-            return Failed(message=str(error), data=error)
+            wrong.append(error)
+            return Failed(message=str(error))
 
-    task = Task(
+    task: Task[[], Any] = Task(
         done, name=name, task_run_name=lambda: told, cache_policy=NO_CACHE, persist_result=False,
         retries=retries, retry_delay_seconds=[5, 30] if retries else None,
     )  # fmt: skip
-    outcome = task()
+    outcome: Any = task()
     if isinstance(outcome, State):
-        raise outcome.data.result
-    return outcome  # type: ignore[no-any-return]
+        raise wrong[-1]
+    return cast(T, outcome)

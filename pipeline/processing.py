@@ -104,17 +104,24 @@ class Processing:
 
     def _look(self, found: Found, known: AssetRow | None) -> Look | None:
         began = time.monotonic()
+        look, refused = None, None
         try:
             look = look_at(found, known.asset_id if known else None)
         except NotMediaError as error:
-            self.accounts.skip([replace(found, skip=error.reason)])
-            self._done(found.place)
-            return None
+            refused = error
         except OSError:
             return None  # unreadable or gone since it was listed: the next run will see
-        finally:
-            self.accounts.report.stage_seconds["look"] += time.monotonic() - began
-        self.accounts.skip([Found(_beside(found.place, path), skip=error.reason) for path, error in look.refused])
+        if self._over.is_set():
+            return None  # nobody waited for it
+        self.accounts.report.stage_seconds["look"] += time.monotonic() - began
+        if look is None:
+            self.accounts.skip([replace(found, skip=refused.reason if refused else "")])
+            self._done(found.place)
+        elif self.accounts.forgotten(look.asset_id, [look.place]):
+            self._done(found.place)
+            return None
+        else:
+            self.accounts.skip([Found(_beside(found.place, path), skip=error.reason) for path, error in look.refused])
         return look
 
     def _job(self, look: Look) -> Job | None:

@@ -74,10 +74,10 @@ class Folder:
             elif entry.is_symlink():
                 yield from self._link(path, above)
             elif entry in beside:
-                if not any(_belongs(entry.name, name) for name in names):
+                if not any(belongs(entry.name, name) for name in names):
                     yield self._file(path, (), skip="sidecar_of_nothing")
             else:
-                yield self._file(path, [folder / s.name for s in beside if _belongs(s.name, entry.name)])
+                yield self._file(path, [folder / s.name for s in beside if belongs(s.name, entry.name)])
 
     def _link(self, path: Path, above: frozenset[Path]) -> Iterator[Found]:
         """A link inside the source leads to what is listed anyway; one out of it is followed only when asked for."""
@@ -132,7 +132,7 @@ def local_path(location: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(location.removeprefix("file://"))))
 
 
-def _belongs(sidecar: str, media: str) -> bool:
+def belongs(sidecar: str, media: str) -> bool:
     """Tell whether a sidecar belongs to a file: show.srt, show.en.srt, show.mp4.srt and show.json to show.mp4."""
     stem = Path(sidecar).stem
     own = {Path(media).stem, media}
