@@ -69,6 +69,8 @@ def tables(archive: Archive) -> Iterator[str]:
     from index.build import is_current
     from pipeline.store.tables import Tables
 
+    if not archive.tables.exists():
+        return  # nothing was ingested yet
     try:
         n_assets = len(Tables(archive.tables).assets())
     except Exception as error:  # whatever a damaged table makes the reader say

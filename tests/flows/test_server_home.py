@@ -84,7 +84,8 @@ def test_a_killed_supervisor_holds_nothing(home: Home) -> None:
     home.make()
     code = "from flows.server.home import find_home\nwith find_home().supervising(): print(flush=True); input()"
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout and holder.stdout.readline() == b"\n"
+    assert holder.stdout
+    assert holder.stdout.readline() == b"\n"
     assert home.supervisor() == holder.pid
     holder.send_signal(signal.SIGKILL)
     holder.communicate()

@@ -12,11 +12,13 @@ from uuid import UUID
 import psutil
 import pytest
 
+from flows.checks.server import scheduled
 from flows.names import slug
 from flows.server import processes
+from flows.server.home import Home
 from flows.server.parts import WORK_POOL
-from pipeline.archive import create_archive
-from tests.flows.serving import Served, serving, until
+from pipeline.archive import create_archive, open_archive
+from tests.flows.serving import Served, rushes, serving, until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
@@ -121,6 +123,43 @@ def test_a_run_that_dies_unheard_is_looked_for(served: Served) -> None:
     assert zombies.trigger.within.total_seconds() == 540
 
 
+def off(served: Served) -> list[str]:
+    """Return what the doctor says is off."""
+    lines = rushes(served.environment, "doctor", "--json", code=None).stdout.splitlines()
+    return [sentence for each in map(json.loads, lines) if each["grade"] == "off" for sentence in each["wrong"]]
+
+
+def test_the_doctor_sees_what_is_off_in_the_server(served: Served, archive: Path) -> None:
+    assert off(served) == []
+    with served.client() as client:
+        (zombies,) = client.read_automations_by_name("rushes-zombies")
+        ingest = client.read_deployment_by_name(f"ingest/{slug(archive)}")
+        client.delete_automation(zombies.id)
+        client.pause_deployment(ingest.id)
+        missing, paused = off(served)
+        assert "rushes-zombies is missing" in missing
+        assert "is paused" in paused
+        client.resume_deployment(ingest.id)
+        served.up()
+        until(lambda: off(served) == [], 60)
+        schedule = ingest.schedules[0].schedule.model_copy(update={"cron": "7 7 * * *"})
+        client.update_deployment_schedule(ingest.id, ingest.schedules[0].id, schedule=schedule)
+        assert "runs at 7 7 * * *" in off(served)[0]
+        served.up()
+        until(lambda: off(served) == [], 60)
+
+
+def test_a_scheduler_that_plans_nothing_is_noticed(served: Served, archive: Path) -> None:
+    name = f"ingest/{slug(archive)}"
+    with served.client() as client:
+        there = open_archive(archive)
+        assert until(lambda: not list(scheduled(client, there)))
+        for run in client.read_flow_runs():
+            if run.deployment_id == client.read_deployment_by_name(name).id:
+                client.delete_flow_run(run.id)
+        assert "scheduler does not work" in next(scheduled(client, there))
+
+
 def test_a_second_up_finds_the_first(served: Served) -> None:
     before = {name: served.part(name).pid for name in ("server", "worker")}
     told = json.loads(served.up("--json"))
@@ -172,6 +211,31 @@ def test_what_a_killed_supervisor_leaves_is_taken_over(served: Served) -> None:
     assert json.loads(served.up("--json"))["url"] == served.url
     assert served.parts("server") == [server]
     assert served.home.supervisor() != supervisor.pid
+
+
+def test_somebody_elses_server_is_used_and_left_alone(served: Served, archive: Path, tmp_path: Path) -> None:
+    other = archive.with_name("b")
+    there = {
+        key: value for key, value in served.environment.items() if not key.startswith("PREFECT_")
+    } | {
+        "RUSHES_HOME": str(tmp_path / "home"), "PREFECT_API_URL": f"{served.url}/api",
+        "PREFECT_API_AUTH_STRING": served.home.secret(),
+    }  # fmt: skip
+    server = served.part("server")
+    try:
+        done = rushes(there, "up", str(other))
+        assert done.stdout.strip() == served.url
+        assert "none was started" in done.stderr
+        with served.client() as client:
+            assert {slug(archive), slug(other)} <= {d.name for d in client.read_deployments()}
+        theirs = [p.cmdline()[3] for p in processes.marked(Home(tmp_path / "home"))]
+        assert "worker" in theirs
+        assert "server" not in theirs
+        wrong = rushes(there | {"PREFECT_API_AUTH_STRING": "a:b"}, "up", code=2)
+        assert "PREFECT_API_AUTH_STRING" in wrong.stderr
+    finally:
+        rushes(there, "down")
+    assert served.parts("server") == [server]
 
 
 def test_a_changed_schedule_and_other_archives(served: Served, archive: Path) -> None:
