@@ -13,7 +13,7 @@ from typing import Any
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows import events
+from flows import events, saved_queries
 from flows.names import slug
 from flows.reporting import Night, leave, sized
 from flows.run import Run, engine_for, executor
@@ -61,6 +61,8 @@ def ingest(archive: str, limit: int | None = None, first: list[str] | None = Non
     night = Night(place, report, engine, watcher.fresh, watcher.refused, published, _in_force(place))
     done = Run(report, published)
     step("report", _report, night, done)
+    if published and saved_queries.read(place):
+        step("ask what is new the saved questions", saved_queries.ask, place, published)
     return done.as_dict()
 
 
