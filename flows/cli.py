@@ -116,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _upkeep(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     forget = _command(commands, "forget", "remove files from an archive, for good", "flows.forget:forget")
-    forget.add_argument("what", nargs="+", metavar="URI_OR_ID", help="a file as hits show it, its path, or its asset_id")
+    forget.add_argument(
+        "what", nargs="+", metavar="URI_OR_ID", help="a file as hits show it, its path, or its asset_id"
+    )
     _json(forget)
     maintain = _command(
         commands, "maintain", "compact the tables, remove what is out of force", "flows.maintain:maintain"

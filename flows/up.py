@@ -102,7 +102,7 @@ def _external() -> str:
     if url and not url.startswith(("http://", "https://")):
         raise ServerError(f"PREFECT_API_URL = {url!r} is no address; write it as http://HOST:4200/api, or unset it.")
     if url and os.environ.get("PREFECT_API_KEY") and os.environ.get("PREFECT_API_AUTH_STRING"):
-        raise ServerError("PREFECT_API_KEY hides PREFECT_API_AUTH_STRING; unset the one that this server does not ask for.")
+        raise ServerError("PREFECT_API_KEY hides PREFECT_API_AUTH_STRING; unset what this server does not ask for.")
     return url
 
 

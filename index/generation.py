@@ -190,6 +190,18 @@ def current(index: Path) -> Path:
     return index / str(name)
 
 
+def named(index: Path, generation: str) -> Path:
+    """Return the folder of a generation that is still there.
+
+    Raises:
+        ArchiveError: there is none of that name.
+    """
+    there = [folder.name for folder in generations(index)]
+    if generation not in there:
+        raise ArchiveError(f"{index.parent} has no generation {generation!r}; there are {', '.join(there) or 'none'}.")
+    return index / generation
+
+
 def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
     """Read a generation's manifest and check every file against it (unless `check_files` is off).
 

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.fusion import pool
 from index.evidence import Candidate, fold, present
-from index.generation import current
+from index.generation import current, named
 from index.hits import Hits
 from index.lists import Generation, MomentList
 from index.query import Questioner
@@ -34,6 +35,7 @@ ALIKE = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH)
 """In which way moments are alike when nobody says: the first of these that the moment has."""
 SPARE = 8
 """Candidates per list for each hit that is wanted: folding needs some to spare."""
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,21 @@ class Searcher:
     What is forgotten is left out from the moment on in which its tombstone is written, by whatever process.
     """
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, generation: str | None = None) -> None:
         self._archive = archive
         self._forgotten = Forgotten(archive.tables)
         self._questioner = Questioner(Models.of(archive.settings.profile), archive.settings.fusion)
         self._moving = threading.Lock()
-        self._generation = Generation.in_force(archive.index)
+        self._fixed = generation is not None
+        self._generation = (
+            Generation.in_force(archive.index) if generation is None else Generation(named(archive.index, generation))
+        )
         self._hidden: tuple[Generation, frozenset[str], NDArray[np.bool_] | None] | None = None
 
     @property
     def generation(self) -> Generation:
-        """Return the generation in force, opening a new one when it has been published."""
-        if current(self._archive.index).name != self._generation.manifest.generation:
+        """Return the generation in force, opening a new one when it has been published; or the one that was named."""
+        if not self._fixed and current(self._archive.index).name != self._generation.manifest.generation:
             with self._moving:  # one thread moves, the others find it done
                 if current(self._archive.index).name != self._generation.manifest.generation:
                     self._generation = Generation.in_force(self._archive.index)
@@ -107,6 +112,25 @@ class Searcher:
             )
         )
 
+    def search_each(
+        self, words: Sequence[str], *, k: int = 10, modality: str | None = None, media: str | None = None
+    ) -> list[Hits]:
+        """Ask many questions in words at once, of one generation; return the hits of each, as `search` does.
+
+        Raises:
+            QueryError: a question has no content, or none that the archive can be asked for.
+        """
+        kinds = _check(k, modality, media)
+        if not all(each.strip() for each in words):
+            raise QueryError("One of the questions has no content; give words.")
+        if not words:
+            return []
+        vectors = self._questioner.words(words)
+        asked = [_Question("words", {space: rows[n] for space, rows in vectors.items()}) for n in range(len(words))]
+        return self._answer(
+            lambda generation, hidden: [_find(generation, hidden, each, kinds, k, media) for each in asked]
+        )
+
     def recommend(
         self,
         like: str,
@@ -133,14 +157,14 @@ class Searcher:
             lambda generation, hidden: _find_alike(generation, hidden, like, at_seconds, k, modality, media)
         )
 
-    def _answer(self, ask: Callable[[Generation, NDArray[np.bool_] | None], Hits]) -> Hits:
+    def _answer(self, ask: Callable[[Generation, NDArray[np.bool_] | None], _Answer]) -> _Answer:
         """Ask the generation in force; if it is replaced and removed meanwhile, the next one answers."""
         while True:
             generation = self.generation
             try:
                 return ask(generation, self._hidden_in(generation))
             except (OSError, IntegrityError):
-                if current(self._archive.index).name == generation.manifest.generation:
+                if self._fixed or current(self._archive.index).name == generation.manifest.generation:
                     raise
 
     def _hidden_in(self, generation: Generation) -> NDArray[np.bool_] | None:
@@ -183,14 +207,19 @@ class Searcher:
         return _Question("words" if image is None and audio is None else "media", joined)
 
 
-def open(path: str | Path) -> Searcher:  # noqa: A001 - read as `index.open`
+def open(path: str | Path, generation: str | None = None) -> Searcher:  # noqa: A001 - read as `index.open`
     """Open an archive for searching.
 
+    Args:
+        path: its folder.
+        generation: an older generation of its index that is still there, as `gen-000011`; None: the one in force, and
+            each that is published while the archive is open.
+
     Raises:
-        ArchiveError: there is no archive, or it has no index yet.
+        ArchiveError: there is no archive, it has no index yet, or no such generation.
         IntegrityError: its index is damaged.
     """
-    return Searcher(open_archive(Path(path)))
+    return Searcher(open_archive(Path(path)), generation)
 
 
 def _check(k: int, modality: str | None, media: str | None) -> set[str]:

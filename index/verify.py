@@ -24,6 +24,10 @@ def damages(archive: Archive) -> Iterator[str]:
     if doubled := [key for key, n in Counter(ids).items() if n > 1]:
         yield f"{len(doubled)} moments are in the tables more than once, such as {doubled[0][0]}; ingest anew."
     yield from _missing_pictures(archive, moments["thumb"].to_pylist())
+    if errands := tables.forgotten.errands():
+        told = f"Forgetting {len(errands)} files, such as {errands[0].asset_id}, was not finished: nobody finds them,"
+        yield f"{told} but not all of their bytes are removed; run `rushes maintain {archive.root}`."
+        return  # an index that still holds them says nothing
     try:
         manifest = read_manifest(current(archive.index))
     except RushesError as error:

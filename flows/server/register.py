@@ -1,4 +1,4 @@
-"""Tell Prefect what there is: `python -m flows.server.register SINCE`, which the supervisor runs when something changed.
+"""Tell Prefect what there is: `python -m flows.server.register SINCE`, which the supervisor runs on every change.
 
 It waits for the server, marks what a killed worker has left as crashed, registers each archive, waits for the worker,
 and writes down how far it came. Running it again changes nothing.

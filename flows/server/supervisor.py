@@ -148,7 +148,8 @@ class Supervisor:
     def _replan(self) -> None:
         """Read what is wanted; keep what runs so, stop what does not."""
         self._wanted = self.home.wanted()
-        self._port = self._wanted.port if self._wanted.external else self._port_of_ours() or free_port(self._wanted.port)
+        if not self._wanted.external:
+            self._port = self._port_of_ours() or free_port(self._wanted.port)
         before, self._kept = self._kept, {}
         for part in plan(self.home, self._wanted, self._port):
             kept = before.get(part.name)

@@ -28,9 +28,7 @@ LARGE_BYTES = 100 << 20
 
 def count(tables: Tables, asset_id: str) -> tuple[int, int]:
     """Return how many rows of the table moments an asset has, and how many pictures they name."""
-    columns = ["asset_id", "thumb"]
-    mine = pc.field("asset_id") == asset_id
-    rows = tables.read("moments", lambda table: table.to_pyarrow_dataset().to_table(columns=columns, filter=mine))
+    rows = tables.stored("moments", [asset_id], ["asset_id", "thumb"])
     thumbs = {(t["pack"], t["offset"]) for t in rows["thumb"].to_pylist() if t and t["pack"]}
     return len(rows), len(thumbs)
 
@@ -47,9 +45,8 @@ def named_pictures(tables: Tables) -> list[tuple[str, int, int]]:
 def erase(tables: Tables, asset_ids: Collection[str]) -> None:
     """Delete all rows of some assets from both tables, moments first."""
     number = max(tables.versions().values()) + 1
-    known = pc.field("asset_id").isin(list(asset_ids))
     for name in ("moments", "assets"):
-        if tables.read(name, lambda table: table.to_pyarrow_dataset().count_rows(filter=known)):
+        if len(tables.stored(name, asset_ids, ["asset_id"])):
             _open(tables, name).delete(among(sorted(asset_ids)), commit_properties=commit_number(number))
 
 

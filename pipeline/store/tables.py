@@ -112,12 +112,27 @@ class Tables:
             for modality, fingerprint in recipe or ()
             if asset_id not in gone
         }
-        wanted = None if asset_ids is None else pc.field("asset_id").isin(list(asset_ids))
         needed = None if columns is None else list(dict.fromkeys([*columns, "asset_id", "modality", "recipe"]))
-        table = self.read("moments", lambda table: table.to_pyarrow_dataset().to_table(columns=needed, filter=wanted))
+        if asset_ids is None:
+            table = self.read("moments", lambda table: table.to_pyarrow_table(columns=needed))
+        else:
+            table = self.stored("moments", asset_ids, needed)
         made = pc.binary_join_element_wise(table["asset_id"], table["modality"], table["recipe"], "/")
         visible = table.filter(pc.is_in(made, value_set=pa.array(sorted(current), type=made.type)))
         return visible if columns is None else visible.select(list(columns))
+
+    def stored(self, name: str, asset_ids: Iterable[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the rows of some assets as a table holds them, visible or not, in any order.
+
+        By Delta's own scan: Arrow's refuses to filter files whose statistics come out of a checkpoint.
+        """
+        wanted, schema = list(asset_ids), SCHEMAS[name]
+        if columns is not None:
+            schema = pa.schema([schema.field(column) for column in columns])
+        if not wanted:
+            return schema.empty_table()
+        found = self.read(name, lambda table: pa.table(table.scan(schema.names, among(wanted)).read_all()))
+        return found.cast(schema)
 
     def _stage(self, batch: Batch) -> None:
         number = max(self.versions().values()) + 1
