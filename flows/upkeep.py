@@ -107,8 +107,7 @@ def evaluate(archive: str) -> dict[str, Any]:
     place = open_archive(Path(archive))
     truths = truths_of(place)
     asked = step("ask what is known", ask, place, truths)
-    step("report", _report_evaluation, place, asked)
-    return asked.as_dict()
+    return step("report", _report_evaluation, place, asked)
 
 
 def _report_generation(place: Archive, verb: str) -> None:
@@ -121,8 +120,9 @@ def _report_generation(place: Archive, verb: str) -> None:
 
 def _report_maintenance(place: Archive, done: Maintenance) -> None:
     rows = [{"files": r.n_files, "bytes": r.n_bytes, "removed": kind} for kind, r in done.removed.items()]
-    would = "would be " if done.dry_run else ""
-    told = f"{done.joined} small files of tables {would}joined; what {would}removed."
+    told = f"{done.joined} small files of tables joined; what was removed."
+    if done.dry_run:
+        told = f"{done.joined} small files of tables would be joined; what would be removed."
     create_table_artifact(rows, f"maintenance-{slug(place.root)}", told)
     _log(maintenance_as_text(done))
 
@@ -132,7 +132,7 @@ def _report_receipt(place: Archive, text: str) -> None:
     _log(text)
 
 
-def _report_evaluation(place: Archive, asked: Evaluation) -> None:
+def _report_evaluation(place: Archive, asked: Evaluation) -> dict[str, Any]:
     name, rows = slug(place.root), evaluations.note(place, asked)
     create_table_artifact(rows, f"evaluation-{name}", "One row a night, the newest first.")
     lines = f"```\n{asked.as_text().replace('`', 'ˋ')}\n```"
@@ -140,6 +140,7 @@ def _report_evaluation(place: Archive, asked: Evaluation) -> None:
     create_markdown_artifact(page, f"evaluated-{name}", "How questions with known answers fare, drawn over time.")
     rename(f"evaluate {name} · {asked.generation}", asked.generation)
     _log(asked.as_text())
+    return rows[0]
 
 
 def _tell_waiting(process: str) -> None:
