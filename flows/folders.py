@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,23 +67,28 @@ def follow(folder: Path, archive: Path, burst: Burst, stop: threading.Event, say
                 )
 
 
-def is_remote(folder: Path) -> bool:
-    """Tell whether a folder, or one that is mounted below it, changes without this system knowing."""
+def is_remote(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Tell whether a folder, or one that is mounted below it, changes without this system knowing.
+
+    Args:
+        folder: the source.
+        mounts: what is mounted where, as Linux tells it; where there is no such file, nothing is remote.
+    """
     try:
-        lines = Path("/proc/self/mountinfo").read_text("utf8", "surrogateescape").splitlines()
+        lines = mounts.read_text("utf8", "surrogateescape").splitlines()
     except OSError:
         return False
-    root, on = folder.resolve(), (Path("/"), "")
-    below = []
+    root = folder.resolve()
+    on, kind_on, below = Path("/"), "", []
     for line in lines:
         left, _, right = line.partition(" - ")
-        mounted = Path(left.split(" ")[4].encode("utf8", "surrogateescape").decode("unicode_escape"))
-        kind = right.split(" ")[0]
-        if root.is_relative_to(mounted) and len(mounted.parts) >= len(on[0].parts):
-            on = (mounted, kind)
+        mounted = Path(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), left.split(" ")[4]))
+        kind = right.split(" ")[0].partition(".")[0]
+        if root.is_relative_to(mounted) and len(mounted.parts) >= len(on.parts):
+            on, kind_on = mounted, kind  # a later line lies over an earlier one
         elif mounted.is_relative_to(root):
             below.append(kind)
-    return any(kind.partition(".")[0] in REMOTE for kind in (on[1], *below))
+    return not REMOTE.isdisjoint({kind_on, *below})
 
 
 def _listen(

@@ -67,6 +67,7 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = MOST_AT_ONCE
 
     def __init__(
         self, endpoint: str, secret: str, take: Callable[[Sequence[Put]], None], say: Callable[[str], None]
@@ -111,7 +112,11 @@ class Receiver(ThreadingHTTPServer):
             self.say("full", f"More than {MOST_AT_ONCE} senders at once; some are turned away, and will try again.")
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread was to be had
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """End the connection when its time is over, in whatever small steps it sends."""
