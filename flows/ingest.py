@@ -19,7 +19,7 @@ from flows.reporting import Night, leave, sized
 from flows.run import Run, engine_for, executor
 from flows.shown import Shown
 from flows.steps import is_scheduled, named, patient_step, plainly, rename, step, this_run
-from index.build import check, is_current, put_in_force, stage
+from index.build import check, is_settled, put_in_force, stage
 from index.generation import Manifest, current, read_manifest
 from pipeline.archive import Archive, open_archive
 from pipeline.budget import Budget
@@ -95,7 +95,7 @@ def _process(run: Ingest, watcher: Shown, engine: str) -> None:
 
 def _publish(place: Archive) -> str | None:
     """Build, verify and publish a generation, unless the one in force is still right."""
-    if is_current(place):
+    if is_settled(place):
         return None
     staged = step("index", stage, place)
     name = read_manifest(staged, check_files=False).generation
