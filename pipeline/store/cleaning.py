@@ -34,9 +34,9 @@ def count(tables: Tables, asset_id: str) -> tuple[int, int]:
 
 
 def named_pictures(tables: Tables) -> list[tuple[str, int, int]]:
-    """Return pack, offset and length of every picture that a row of the table moments names, visible or not."""
-    rows = tables.read("moments", lambda table: table.to_pyarrow_dataset().to_table(columns=["thumb"]))
-    thumbs = pa.chunked_array([chunk.drop_null() for chunk in rows["thumb"].chunks], rows["thumb"].type)
+    """Return pack, offset and length of every picture that a row for the table moments names, visible or staged."""
+    rows = tables.read("moments", lambda table: table.to_pyarrow_table(columns=["thumb"]))
+    thumbs = pa.concat_tables([rows, tables.staged_moments().select(["thumb"])])["thumb"].drop_null()
     columns = {name: pc.struct_field(thumbs, name) for name in ("pack", "offset", "length")}
     unique = pa.table(columns).group_by(list(columns)).aggregate([]).to_pylist()
     return [(each["pack"], each["offset"], each["length"]) for each in unique if each["pack"]]
