@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from flows.contact_sheet import cells, sheet
 from flows.names import slug
+from flows.saved_queries import Match
 from index.generation import Manifest
 from index.hits import clock, harmless
 from pipeline.archive import Archive
@@ -46,6 +47,8 @@ class Night:
     published: str | None
     manifest: Manifest | None
     """Of the generation in force; None: there is none yet."""
+    matches: Sequence[Match] = ()
+    """Saved questions that new moments answer."""
 
     @property
     def name(self) -> str:
@@ -134,7 +137,15 @@ def page(night: Night, links: Mapping[str, str]) -> str:
         night: the run.
         links: name → address, of what the report leads to; relative ones hold in both UIs and behind any proxy.
     """
-    parts = [_summary(night), _links(links), _news(night), _speed(night), _refused(night), _index(night)]
+    parts = [
+        _summary(night),
+        _links(links),
+        _news(night),
+        _matches(night),
+        _speed(night),
+        _refused(night),
+        _index(night),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -190,6 +201,16 @@ def _news(night: Night) -> str:
         for n, cell in enumerate(chosen, 1)
     )
     return f"{head}\n\n![small pictures of the new moments]({sheet(chosen)})\n\n{listed}"
+
+
+def _matches(night: Night) -> str:
+    if not night.matches:
+        return ""
+    rows = (
+        (shown(match.question.words), f"{match.hit.score:.2f}", clock(match.hit.start_seconds), shown(match.hit.uri))
+        for match in night.matches[:MOST_ROWS]
+    )
+    return f"## Saved questions\n\n{_table(('question', 'score', 'at', 'file'), rows)}"
 
 
 def _speed(night: Night) -> str:

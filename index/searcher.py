@@ -88,6 +88,7 @@ class Searcher:
         k: int = 10,
         modality: str | None = None,
         media: str | None = None,
+        among: frozenset[str] | None = None,
     ) -> Hits:
         """Find moments by words, by a picture, by a sound, or by several of them at once.
 
@@ -98,13 +99,18 @@ class Searcher:
             k: how many hits at most.
             modality: "visual", "audio", "speech", "text" or "scene"; None: all but scene.
             media: "video", "audio" or "image"; None: all.
+            among: only moments of these assets; None: of all.
 
         Raises:
             QueryError: the question has no content, or none that the archive can be asked for.
         """
         kinds = _check(k, modality, media)
         question = self._question(words, image, audio)
-        return self._answer(lambda generation, hidden: _find(generation, hidden, question, kinds, k, media))
+        return self._answer(
+            lambda generation, hidden: _find(
+                generation, _left_out(generation, hidden, among), question, kinds, k, media
+            )
+        )
 
     def search_each(
         self, words: Sequence[str], *, k: int = 10, modality: str | None = None, media: str | None = None
@@ -226,6 +232,16 @@ def _check(k: int, modality: str | None, media: str | None) -> set[str]:
     if modality not in set(Modality):
         raise QueryError(f"There is no modality {modality!r}; known are {', '.join(Modality)}.")
     return {modality}
+
+
+def _left_out(
+    generation: Generation, hidden: NDArray[np.bool_] | None, among: frozenset[str] | None
+) -> NDArray[np.bool_] | None:
+    if among is None:
+        return hidden
+    asked = generation.rows_among(among)
+    without = np.ones(len(generation.assets), bool) if asked is None else ~asked
+    return without if hidden is None else without | hidden
 
 
 def _find(

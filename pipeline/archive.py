@@ -107,6 +107,18 @@ def writing(archive: Archive, waiting: Callable[[str], None] | None = None) -> I
         yield
 
 
+def is_being_written(root: Path) -> bool:
+    """Tell whether some process holds an archive for writing."""
+    try:
+        with (root / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _place(root: Path, source: str) -> str:
     if "://" in source and not source.startswith("file://"):
         return source
