@@ -121,6 +121,9 @@ def check(staged: Path) -> None:
     stored = tables.moments(columns=["modality", "space"])
     wanted = Counter(zip(stored["modality"].to_pylist(), stored["space"].to_pylist(), strict=True))
     held = {(each.entry.modality, each.entry.space): each for each in generation.lists}
+    gone = generation.rows_among(tables.forgotten.ids)  # while this was built: searches leave them out
+    if gone is not None:
+        wanted.update({key: int(gone[each.asset_rows].sum()) for key, each in held.items()})
     for key in sorted(wanted.keys() | held.keys()):
         sizes = {len(held[key].index), len(held[key].vectors), held[key].moments.num_rows} if key in held else {0}
         if sizes != {wanted[key]}:
