@@ -114,11 +114,12 @@ def _copy(path: Path, blocks: Iterable[bytes]) -> str:
 
 
 def _written(blocks: Iterable[bytes], path: Path) -> Iterator[bytes]:
-    with path.open("xb") as file:
+    with path.open("wb", buffering=0) as file:
         for block in blocks:
             try:
-                file.write(block)
-                file.flush()
+                left = memoryview(block)
+                while left:
+                    left = left[file.write(left) :]
             except OSError as exc:
                 raise StoreError("no_space", f"{_spool()} cannot take it ({exc.strerror})") from exc
             yield block
