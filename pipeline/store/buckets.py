@@ -128,7 +128,8 @@ class Bucket:
             yield
         except FileNotFoundError:
             raise ArchiveError(
-                f"There is nothing at the source {self.base}; put something there, or correct sources in rushes.toml."
+                f"There is nothing at the source {self.base}, so nothing was changed; correct sources in rushes.toml, "
+                f"or, if it is meant to be empty, put an empty object there whose name ends in /."
             ) from None
         except (OSError, ValueError) as exc:
             raise ArchiveError(
@@ -182,7 +183,10 @@ class _Store:
         self._lost_seconds = 0.0
         root = self._path(base)
         # allow_not_found would also let a bucket that does not exist read as an empty one
-        return root, [info for info in self._files.get_file_info(FileSelector(root, recursive=True)) if info.is_file]
+        infos = self._files.get_file_info(FileSelector(root, recursive=True))
+        if not infos and root == self._connection[1]:
+            raise FileNotFoundError  # pyarrow raises it for prefixes; here too an answer without a body reads so
+        return root, [info for info in infos if info.is_file]
 
     def info(self, location: str) -> FileInfo:
         """Return what the store says about an object or a prefix."""
