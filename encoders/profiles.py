@@ -24,6 +24,8 @@ class Profile:
     """Sound, and words about it."""
     speech: str
     """The reader that hears what is said."""
+    gpu_share: float = 0.0
+    """What they take of one GPU together, where there is one, so that several sets share it; 0: they use none."""
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -31,7 +33,9 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         profile.name: profile
         for profile in (
             # Weights out of Python packages, no download, no accelerator.
-            Profile(name="embedded", visual="labels", text="sentence", audio="sounds", speech="whisper"),
+            Profile(
+                name="embedded", visual="labels", text="sentence", audio="sounds", speech="whisper", gpu_share=0.25
+            ),
         )
     }
 )

@@ -225,6 +225,8 @@ def load(threads: int = 0, device: str = "cpu") -> WhisperReader:
 
 
 def _usable_processors() -> int:
+    if threads := os.environ.get("OMP_NUM_THREADS", ""):
+        return max(1, int(threads)) if threads.isdecimal() else 1  # several encoders share the machine
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

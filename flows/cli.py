@@ -33,13 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not _is_plain(error):
+        if not is_plain(error):
             raise
         print(f"rushes: {error}", file=sys.stderr)
         return 2
 
 
-def _is_plain(error: Exception) -> bool:
+def is_plain(error: BaseException) -> bool:
     """Tell whether an error is one sentence for a person; anything else is a bug, and its trace is wanted."""
     from encoders.packages import ChangedFileError, MissingPackageError
     from pipeline.errors import RushesError
@@ -116,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _upkeep(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     forget = _command(commands, "forget", "remove files from an archive, for good", "flows.forget:forget")
-    forget.add_argument("what", nargs="+", metavar="URI_OR_ID", help="a file as hits show it, its path, or its asset_id")
+    forget.add_argument(
+        "what", nargs="+", metavar="URI_OR_ID", help="a file as hits show it, its path, or its asset_id"
+    )
     _json(forget)
     maintain = _command(
         commands, "maintain", "compact the tables, remove what is out of force", "flows.maintain:maintain"

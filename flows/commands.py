@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.hits import Hits, clock, harmless
 from pipeline.archive import create_archive, open_archive
-from pipeline.errors import QueryError
-from pipeline.executors.contract import Executor
+from pipeline.budget import Budget
+from pipeline.config import Settings
+from pipeline.errors import ConfigError, QueryError
 from pipeline.media import Outcome
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
 
 if TYPE_CHECKING:
+    from index.generation import Recall
     from index.searcher import Searcher
 
 NOT_INDEXED = (Outcome.QUARANTINED, Outcome.SKIPPED, Outcome.PARTIAL)
@@ -33,12 +36,15 @@ def init(options: argparse.Namespace) -> None:
 
 def ingest(options: argparse.Namespace) -> int:
     """Process what is new or changed, then index and publish."""
-    from flows.run import ingest_and_publish
     from flows.progress import watching
+    from flows.run import executor, ingest_and_publish
 
     archive = open_archive(options.archive)
     with watching(as_json=options.json) as watcher:
-        report = ingest_and_publish(archive, executor(options.engine), watcher, limit=options.limit)
+        report = ingest_and_publish(
+            archive, executor(options.engine), watcher, limit=options.limit, budget=_budget(options, archive.settings),
+            first=options.first,
+        )  # fmt: skip
     if options.json:
         _print_json([{"event": "report", **report.as_dict()}])
     else:
@@ -48,10 +54,13 @@ def ingest(options: argparse.Namespace) -> int:
     return int(options.strict and report.ingested.states[Outcome.QUARANTINED] > 0)
 
 
-def executor(name: str) -> Executor:
-    """Return the executor of a name; Ray loads only when it is asked for."""
-    run: Executor = importlib.import_module(f"pipeline.executors.{name}").run
-    return run
+def _budget(options: argparse.Namespace, settings: Settings) -> Budget:
+    """Return what --stop-at and --max-gpu-hours say; the time of day is one of the archive's time zone."""
+    try:
+        asked = replace(settings.schedule, stop_at=options.stop_at or "", max_gpu_hours=options.max_gpu_hours)
+    except ValueError as exc:
+        raise ConfigError(str(exc)) from exc
+    return Budget.of(asked, datetime.now(UTC))
 
 
 def search(options: argparse.Namespace) -> None:
@@ -93,6 +102,7 @@ def status(options: argparse.Namespace) -> None:
         "spaces": {entry.modality: entry.space for entry in manifest.lists},
         "generation": manifest.generation,
         "generation_is_current": is_current(archive),
+        "recall": {e.modality: min((r.share for r in e.recalls.values()), default=None) for e in manifest.lists},
     }
     if options.json:
         _print_json([facts])
@@ -104,6 +114,8 @@ def status(options: argparse.Namespace) -> None:
     print(f"moments     {_counts(facts['moments'])}")
     behind = "" if facts["generation_is_current"] else " (older than the tables: run `rushes ingest`)"
     print(f"generation  {facts['generation']}{behind}")
+    measured = {modality: share for modality, share in facts["recall"].items() if share is not None}
+    print(f"recall@10   {', '.join(f'{share:.3f} {name}' for name, share in measured.items()) or 'not measured'}")
 
 
 def quarantine(options: argparse.Namespace) -> None:
@@ -146,14 +158,24 @@ def index(options: argparse.Namespace) -> None:
             build(archive)
     manifest = read_manifest(current(archive.index))
     lists = [
-        {"modality": e.modality, "space": e.space, "moments": e.n_moments, "dim": e.dim, "plan": e.plan}
+        {
+            "modality": e.modality, "space": e.space, "moments": e.n_moments, "dim": e.dim, "plan": e.plan,
+            "recall": {kind: asdict(recall) for kind, recall in e.recalls.items()},
+            "tried": [asdict(each) for each in e.tried],
+        }
         for e in manifest.lists
-    ]
+    ]  # fmt: skip
     if options.json:
         _print_json([{"generation": manifest.generation, "tables": dict(manifest.tables), "lists": lists}])
         return
     print(f"{manifest.generation}, from {', '.join(f'{name} version {v}' for name, v in manifest.tables.items())}")
-    _print_table(tuple(lists[0]) if lists else (), [tuple(str(v) for v in each.values()) for each in lists])
+    columns = ("modality", "space", "moments", "dim", "plan", "recall@10")
+    shown = [(e.modality, e.space, str(e.n_moments), str(e.dim), e.plan, _recalls(e.recalls)) for e in manifest.lists]
+    _print_table(columns, shown)
+
+
+def _recalls(recalls: Mapping[str, Recall]) -> str:
+    return ", ".join(f"{recall.share:.3f} {kind}" for kind, recall in recalls.items()) or "not measured"
 
 
 def models_list(options: argparse.Namespace) -> None:
@@ -243,7 +265,7 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

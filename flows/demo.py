@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import index
-from flows.commands import executor, pull_missing
+from flows.commands import pull_missing
 from flows.demo_media import DemoMedia, DemoQuery, make_demo_media
-from flows.run import ingest_and_publish
 from flows.progress import watching
+from flows.run import executor, ingest_and_publish
 from index.hits import Hits
 from pipeline.archive import Archive, create_archive, open_archive
 from pipeline.errors import ArchiveError

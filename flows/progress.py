@@ -42,7 +42,7 @@ class _Running:
         return min(self.reached_seconds / self.duration_seconds, 1.0) if self.duration_seconds else 0.0
 
 
-class _Tally:
+class Tally:
     """Counts what has happened; media time is the time up to which an asset's moments reach."""
 
     def __init__(self) -> None:
@@ -55,12 +55,15 @@ class _Tally:
         self._running: dict[str, _Running] = {}
 
     def plan(self, n_files: int, n_bytes: int) -> None:
+        """Note what there is to do."""
         self.n_files, self._n_bytes = n_files, n_bytes
 
     def start(self, asset_id: str, n_bytes: int) -> None:
+        """Note that work on an asset has begun."""
         self._running[asset_id] = _Running(n_bytes)
 
     def add(self, made: Made) -> None:
+        """Note a piece of an asset."""
         running = self._running.get(made.asset_id)
         if running is None:
             return
@@ -72,6 +75,7 @@ class _Tally:
         running.reached_seconds = now
 
     def finish(self, asset_id: str) -> None:
+        """Note that an asset has ended."""
         self.n_finished += 1
         if running := self._running.pop(asset_id, None):
             self._finished_bytes += running.n_bytes
@@ -83,20 +87,27 @@ class _Tally:
         so_far = f"{self.n_finished}/{self.n_files} files, {clock(self.media_seconds)} of media, {speed:.1f}x real time"
         return so_far if left is None else f"{so_far}, {clock(left)} left"
 
+    def share(self) -> float:
+        """Return how much is done, in [0, 1], by bytes."""
+        return min(self._done_bytes() / self._n_bytes, 1.0) if self._n_bytes else 1.0
+
     def seconds_left(self) -> float | None:
         """Return a guess from the bytes that are done; None while there is too little to guess from."""
-        done = self._finished_bytes + sum(r.n_bytes * r.share for r in list(self._running.values()))
+        done = self._done_bytes()
         passed = time.monotonic() - self.began
         if passed < LINE_EVERY_SECONDS / 2 or not done:
             return None
         return passed / done * max(self._n_bytes - done, 0)
+
+    def _done_bytes(self) -> float:
+        return self._finished_bytes + sum(r.n_bytes * r.share for r in list(self._running.values()))
 
 
 class Lines:
     """A plain line now and then, and one for each file that was not (wholly) indexed."""
 
     def __init__(self) -> None:
-        self._tally = _Tally()
+        self._tally = Tally()
         self._told = time.monotonic()
 
     def planned(self, n_files: int, n_bytes: int) -> None:
@@ -137,7 +148,7 @@ class Bar:
 
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task("looking", total=None)
-        self._tally = _Tally()
+        self._tally = Tally()
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -173,9 +184,12 @@ class Bar:
 class JsonLines:
     """One JSON object for each asset that has ended, on stdout."""
 
+    def __init__(self) -> None:
+        self._out = sys.stdout  # as it is now: what libraries print while a run goes on is not for programs
+
     def planned(self, n_files: int, n_bytes: int) -> None:
         """See `Watcher`."""
-        print(json.dumps({"event": "planned", "files": n_files, "bytes": n_bytes}), flush=True)
+        self._say({"event": "planned", "files": n_files, "bytes": n_bytes})
 
     def started(self, asset_id: str, n_bytes: int) -> None:
         """See `Watcher`."""
@@ -185,5 +199,7 @@ class JsonLines:
 
     def finished(self, asset_id: str, uri: str, state: str, reason: str) -> None:
         """See `Watcher`."""
-        line = {"event": "asset", "asset_id": asset_id, "uri": uri, "state": state, "reason": reason}
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        self._say({"event": "asset", "asset_id": asset_id, "uri": uri, "state": state, "reason": reason})
+
+    def _say(self, line: dict[str, object]) -> None:
+        print(json.dumps(line, ensure_ascii=False), file=self._out, flush=True)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from index.build import build, is_current
 from index.hits import clock
-from pipeline.archive import Archive, writing
+from pipeline.archive import Archive
+from pipeline.budget import Budget
 from pipeline.executors.contract import Executor
-from pipeline.ingest import ingest
+from pipeline.ingest import ingesting
 from pipeline.media import Outcome
-from pipeline.report import Report, Watcher
+from pipeline.report import Planned, Report, Watcher
+
+RAY_FROM_FILES, RAY_FROM_BYTES = 64, 1 << 30
+"""So much work takes a local executor a minute or more, of which Ray's start is the smaller part."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,13 @@ class Run:
             "moments": report.n_moments,
             "media_seconds": round(report.media_seconds, 3),
             "seconds": round(report.seconds, 3),
+            "stage_seconds": {stage: round(spent, 3) for stage, spent in report.stage_seconds.items()},
+            "gpu_seconds": round(report.gpu_seconds, 3),
             "interrupted": report.interrupted,
+            "stopped": report.stopped,
+            "left": report.n_left,
+            "left_bytes": report.left_bytes,
+            "nights_left": report.nights_left,
             "generation": self.published,
         }
 
@@ -49,18 +61,37 @@ class Run:
         if report.reasons:
             told = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.most_common())
             lines.append(f"Not (wholly) indexed: {told}; see `rushes quarantine`.")
+        if report.stopped:
+            lines.append(f"Stopped because {report.stopped}; {report.n_left} files wait for the next run.")
         if self.published:
             lines.append(f"Published {self.published}.")
         return "\n".join(lines)
 
 
-def ingest_and_publish(archive: Archive, executor: Executor, watcher: Watcher, *, limit: int | None = None) -> Run:
-    """Ingest what is new, then publish an index of it.
+def engine_for(planned: Planned) -> str:
+    """Return which executor suits what was planned: Ray costs about 8 s and 600 MB, whatever it is given to do."""
+    return "ray" if planned.n_files >= RAY_FROM_FILES or planned.n_bytes >= RAY_FROM_BYTES else "local"
 
-    An interrupted run publishes nothing: the next one does, with all that was committed.
+
+def executor(name: str) -> Executor:
+    """Return the executor of a name; Ray loads only when it is asked for."""
+    run: Executor = import_module(f"pipeline.executors.{name}").run
+    return run
+
+
+def ingest_and_publish(
+    archive: Archive, executor: Executor, watcher: Watcher, *, limit: int | None = None, budget: Budget | None = None,
+    first: Sequence[str] = (),
+) -> Run:  # fmt: skip
+    """Ingest what is new, then publish an index of it; the archive is held for writing until both are done.
+
+    An interrupted run publishes nothing: the next one does, with all that was committed. Arguments are those of
+    `pipeline.ingest.ingesting`.
     """
-    report = ingest(archive, executor, watcher, limit=limit)
-    if report.interrupted or is_current(archive):
-        return Run(report, None)
-    with writing(archive):
+    with ingesting(archive, watcher, limit=limit, budget=budget, first=first) as run:
+        run.plan()
+        run.process(executor)
+        report = run.settle()
+        if report.interrupted or is_current(archive):
+            return Run(report, None)
         return Run(report, build(archive))

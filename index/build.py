@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from encoders.spec import Vectors
 from index.calibrate import best_of_others, null_of, unrelated_questions
 from index.generation import ListEntry, Manifest, Null, current, next_name, publish, read_manifest, write_manifest
-from index.plan import choose
+from index.lists import Generation
+from index.plan import Exact, Plan, choose
 from index.query import Questioner
+from index.recall import FLOOR, N_QUERIES, Oracle, evenly, measure, words_of
 from index.vector_index import VectorIndex
 from pipeline.archive import Archive
 from pipeline.errors import ArchiveError, IntegrityError
@@ -24,6 +27,8 @@ from pipeline.recipe import Models
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
 
+_Asked = tuple[Vectors, NDArray[np.int32] | None]
+"""Queries, float32 [N, dim], and the asset of each whose rows do not count; see `index.recall.Sample`."""
 DESCRIBED = [
     "moment_id", "asset_id", "track", "start_seconds", "stop_seconds", "text", "language", "labels", "thumb",
 ]  # fmt: skip
@@ -39,24 +44,78 @@ def is_current(archive: Archive) -> bool:
 
 
 def build(archive: Archive) -> str:
-    """Build a generation from the tables and put it in force; return its name."""
+    """Build a generation from the tables and put it in force; return its name. Hold the archive for writing meanwhile.
+
+    Raises:
+        ArchiveError: what was built is not what the tables hold.
+        IntegrityError: a file of it is not what was written.
+    """
+    staged = stage(archive)
+    check(staged)
+    return put_in_force(archive, staged)
+
+
+def stage(archive: Archive) -> Path:
+    """Build a complete generation aside, where no reader looks; return its folder.
+
+    What an interrupted build has left there goes first.
+    """
+    for rest in archive.index.glob(".gen-*.part"):
+        shutil.rmtree(rest)
     tables = Tables(archive.tables)
     versions = tables.versions()
     rows = {row.asset_id: row for row in tables.assets() if row.outcome in (Outcome.INDEXED, Outcome.PARTIAL)}
     moments = tables.moments()
     name = next_name(archive.index)
     staged = archive.index / f".{name}.part"
-    shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     positions = {asset_id: n for n, asset_id in enumerate(sorted(rows))}
     _write_arrow(staged / "assets.arrow", _assets([rows[asset_id] for asset_id in positions]))
     questioner = Questioner(Models.of(archive.settings.profile), archive.settings.fusion)
-    unrelated = questioner.words(unrelated_questions()) if len(moments) else {}
-    lists = [
-        _build_list(staged, modality, space, part, positions, unrelated.get(space))
-        for modality, space, part in _by_list(moments)
-    ]  # fmt: skip
+    words = questioner.words((*unrelated_questions(), *words_of(moments))) if len(moments) else {}
+    lists = []
+    for modality, space, part in _by_list(moments):
+        asked: dict[str, _Asked] = {"words": (words[space], None)} if space in words else {}
+        if space == questioner.scenes:
+            asked |= _alone(questioner, moments, positions)
+        lists.append(_build_list(staged, modality, space, part, positions, asked))
     write_manifest(staged, Manifest(name, archive.settings.profile, versions, tuple(lists)))
+    return staged
+
+
+def check(staged: Path) -> None:
+    """Verify a staged generation: each file against the manifest, each list against the tables and the floor of recall.
+
+    Raises:
+        ArchiveError: it lacks moments that the tables hold, or finds too few, or the tables have moved on.
+        IntegrityError: a file is missing or is not what was written.
+    """
+    cure = f"run `rushes index {staged.parent.parent} --rebuild`"
+    generation = Generation(staged)
+    manifest = generation.manifest
+    tables = Tables(staged.parent.parent / "tables")
+    if dict(manifest.tables) != tables.versions():
+        raise ArchiveError(f"{manifest.generation} was built from tables that have changed meanwhile; {cure}.")
+    stored = tables.moments(columns=["modality", "space"])
+    wanted = Counter(zip(stored["modality"].to_pylist(), stored["space"].to_pylist(), strict=True))
+    held = {(each.entry.modality, each.entry.space): each for each in generation.lists}
+    for key in sorted(wanted.keys() | held.keys()):
+        sizes = {len(held[key].index), len(held[key].vectors), held[key].moments.num_rows} if key in held else {0}
+        if sizes != {wanted[key]}:
+            told = " or ".join(str(size) for size in sorted(sizes))
+            raise ArchiveError(f"{manifest.generation} has {told} of {wanted[key]} {key[0]} moments; {cure}.")
+    for entry in manifest.lists:
+        for kind, recall in entry.recalls.items():
+            if recall.share < FLOOR:
+                raise ArchiveError(
+                    f"The {entry.modality} list of {manifest.generation} finds {recall.share:.3f} of what there is to "
+                    f"find for {kind}, less than {FLOOR}, and is not published; {cure}."
+                )
+
+
+def put_in_force(archive: Archive, staged: Path) -> str:
+    """Publish a staged generation that has been checked; return its name."""
+    name = read_manifest(staged, check_files=False).generation
     publish(archive.index, staged, name)
     return name
 
@@ -72,23 +131,43 @@ def _by_list(moments: pa.Table) -> list[tuple[str, str, pa.Table]]:
     return parts
 
 
+def _alone(questioner: Questioner, moments: pa.Table, positions: Mapping[str, int]) -> dict[str, _Asked]:
+    """Return what pictures and sounds ask of scenes: stored ones, each as the only block of a scene."""
+    asked: dict[str, _Asked] = {}
+    for modality, (space, _) in questioner.models.blocks().items():
+        mine = moments.filter(pc.and_(pc.equal(moments["modality"], modality), pc.equal(moments["space"], space)))
+        if modality != Modality.SPEECH and len(mine):
+            mine = mine.take(evenly(_asset_rows(mine, positions), N_QUERIES))
+            scenes = [questioner.scene({modality: vector}) for vector in _matrix(mine["vector"])]
+            asked[str(modality)] = (np.stack(scenes), _asset_rows(mine, positions))
+    return asked
+
+
 def _build_list(
     folder: Path,
     modality: str,
     space: str,
     moments: pa.Table,
     positions: Mapping[str, int],
-    unrelated: Vectors | None,
+    asked: Mapping[str, _Asked],
 ) -> ListEntry:
-    vectors = _matrix(moments["vector"])
-    plan = choose(len(vectors))
+    """Build one list; `asked`: kind of query → a sample of such; "words" begins with the unrelated questions."""
+    vectors, asset_rows = _matrix(moments["vector"]), _asset_rows(moments, positions)
+    oracle = Oracle(vectors, asset_rows)
+    samples = [oracle.stored(), *(oracle.sample(kind, queries, own) for kind, (queries, own) in asked.items())]
+    plan: Plan = choose(len(vectors))
     index = VectorIndex.build(plan, vectors)
+    recalls, tried = measure(index, oracle, samples)
+    if tried and tried[-1].share < FLOOR:  # no breadth will do: slower, but right
+        plan = Exact()
+        index = VectorIndex.build(plan, vectors)
+        recalls, _ = measure(index, oracle, samples)  # what was tried stays on record
     name = f"{modality}-{space}"
     index.save(folder / f"{name}.faiss")
     np.save(folder / f"{name}.vectors.npy", vectors.astype(np.float16))
-    asset_rows = np.array([positions[asset_id] for asset_id in moments["asset_id"].to_pylist()], np.int32)
     described = moments.select(DESCRIBED).append_column("asset_row", pa.array(asset_rows))
     _write_arrow(folder / f"{name}.moments.arrow", described)
+    unrelated = asked["words"][0][: len(unrelated_questions())] if "words" in asked else None
     return ListEntry(
         name=name,
         modality=modality,
@@ -97,6 +176,8 @@ def _build_list(
         n_moments=len(vectors),
         plan=type(plan).__name__.lower(),
         nulls=_nulls(index, modality, vectors, asset_rows, unrelated),
+        recalls=recalls,
+        tried=tried,
     )
 
 
@@ -117,6 +198,11 @@ def _nulls(
     best = best_of_others(vectors, asset_rows)
     nulls["media"] = null_of(best[np.isfinite(best)])
     return nulls
+
+
+def _asset_rows(moments: pa.Table, positions: Mapping[str, int]) -> NDArray[np.int32]:
+    """Return for each moment its asset's row, int32 [N]."""
+    return np.array([positions[asset_id] for asset_id in moments["asset_id"].to_pylist()], np.int32)
 
 
 def _matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:

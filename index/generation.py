@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import ArchiveError, IntegrityError
 
@@ -37,6 +38,26 @@ class Null:
 
 
 @dataclass(frozen=True)
+class Recall:
+    """How a list does on a sample of queries of one kind, held against an exact search; see `index.recall`."""
+
+    share: float
+    """Recall@10: in [0, 1]."""
+    n_queries: int
+    milliseconds: float
+    """Of one query, on the machine that built the generation."""
+
+
+@dataclass(frozen=True)
+class Breadth:
+    """A breadth of a graph's search that was tried at the build, and how the worst kind of query did with it."""
+
+    breadth: int
+    share: float
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class ListEntry:
     """One list of a generation: the moments of one modality in one space."""
 
@@ -48,6 +69,10 @@ class ListEntry:
     plan: str
     nulls: Mapping[str, Null]
     """Kind of query ("words", "media") → what the scores of unrelated ones look like."""
+    recalls: Mapping[str, Recall] = field(default_factory=dict)
+    """Kind of query → what the index finds; empty: there is nothing to find, or the build did not yet measure it."""
+    tried: tuple[Breadth, ...] = ()
+    """The breadths that were tried for a graph; the last is in force, or none, where the plan is an exact search."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +145,7 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
     cure = f"run `rushes index {folder.parent.parent} --rebuild`"
     try:
         said = json.loads((folder / "manifest.json").read_text("utf8"))
-        lists = tuple(
-            ListEntry(**{**entry, "nulls": {kind: Null(**null) for kind, null in entry["nulls"].items()}})
-            for entry in said.pop("lists")
-        )
+        lists = tuple(_entry(entry) for entry in said.pop("lists"))
         manifest = Manifest(lists=lists, **said)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise IntegrityError(f"{folder / 'manifest.json'} cannot be read; {cure}.") from exc
@@ -136,6 +158,14 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
         if _sha256(path) != digest:
             raise IntegrityError(f"{path} is not what was written (its SHA-256 differs); {cure}.")
     return manifest
+
+
+def _entry(said: Mapping[str, Any]) -> ListEntry:
+    """Return a list's entry; one that was written before recall was measured has none."""
+    nulls = {kind: Null(**null) for kind, null in said["nulls"].items()}
+    recalls = {kind: Recall(**recall) for kind, recall in said.get("recalls", {}).items()}
+    tried = tuple(Breadth(**each) for each in said.get("tried", ()))
+    return ListEntry(**{**said, "nulls": nulls, "recalls": recalls, "tried": tried})
 
 
 def _generations(index: Path) -> list[str]:

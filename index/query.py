@@ -25,7 +25,7 @@ class Questioner:
 
     def spaces(self) -> frozenset[str]:
         """Return the names of all spaces that questions can enter."""
-        return frozenset(space for space, _ in self.models.blocks().values()) | {self.models.scene_space(self.fusion)}
+        return frozenset(space for space, _ in self.models.blocks().values()) | {self.scenes}
 
     def words(self, texts: Sequence[str]) -> dict[str, Vectors]:
         """Return space → float32 [N, dim] for N texts."""
@@ -35,8 +35,8 @@ class Questioner:
             if isinstance(encoder, TextEncoder):
                 blocks[modality] = encoder.encode_texts(texts)
         spaces = {self.models.blocks()[modality][0]: vectors for modality, vectors in blocks.items()}
-        scenes = [self._scene({m: vectors[n] for m, vectors in blocks.items()}) for n in range(len(texts))]
-        return spaces | {self.models.scene_space(self.fusion): np.stack(scenes)}
+        scenes = [self.scene({m: vectors[n] for m, vectors in blocks.items()}) for n in range(len(texts))]
+        return spaces | {self.scenes: np.stack(scenes)}
 
     def picture(self, path: Path) -> dict[str, Vectors]:
         """Return space → float32 [1, dim] for a picture, or for a film as a whole.
@@ -77,9 +77,15 @@ class Questioner:
 
     def _seen_or_heard(self, modality: Modality, vector: NDArray[np.float32]) -> dict[str, Vectors]:
         space, _ = self.models.blocks()[modality]
-        return {space: vector[None], self.models.scene_space(self.fusion): self._scene({modality: vector})[None]}
+        return {space: vector[None], self.scenes: self.scene({modality: vector})[None]}
 
-    def _scene(self, blocks: Mapping[Modality, NDArray[np.float32]]) -> NDArray[np.float32]:
+    @property
+    def scenes(self) -> str:
+        """Return the name of the space of scenes."""
+        return self.models.scene_space(self.fusion)
+
+    def scene(self, blocks: Mapping[Modality, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the scene vector, float32 [dim], of what was perceived: modality → float32 [its dim], unit norm."""
         dims = {m: dim for m, (_, dim) in self.models.blocks().items()}
         return concatenate({m: blocks.get(m) for m in dims}, dims, self.fusion)
 

@@ -53,6 +53,15 @@ class VectorIndex:
         """Return the dimension of the vectors."""
         return int(self._native.d)
 
+    @property
+    def breadth(self) -> int | None:
+        """How many rows a graph's search keeps in view: more find more, and take longer. None: there is no graph."""
+        return int(self._native.hnsw.efSearch) if self._is_graph else None
+
+    @breadth.setter
+    def breadth(self, breadth: int) -> None:
+        self._native.hnsw.efSearch = breadth
+
     def search(self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None) -> Neighbours:
         """Return the k nearest rows of each query.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from encoders.profiles import profile
 from pipeline.config import Settings, load_settings, render_settings
-from pipeline.errors import ArchiveError, ConfigError
+from pipeline.errors import ArchiveError, BusyError, ConfigError
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def writing(archive: Archive) -> Iterator[None]:
     """Hold the archive for writing; the system lets go of it when this process ends, however it ends.
 
     Raises:
-        ArchiveError: another process holds it.
+        BusyError: another process holds it.
     """
     with (archive.root / ".lock").open("a+") as file:
         try:
@@ -91,7 +91,7 @@ def writing(archive: Archive) -> Iterator[None]:
         except OSError as exc:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise ArchiveError(
+            raise BusyError(
                 f"{archive.root} is being written by process {holder}; wait until it has finished."
             ) from exc
         file.truncate(0)

@@ -123,9 +123,9 @@ def _of_type(path: Path, key: str, value: Any, kind: type) -> Any:
 
 
 def _table(path: Path, name: str, said: Mapping[str, Any], kind: type[_T]) -> _T:
-    """Return one table of rushes.toml as the value that it describes; its fields say which kinds of values they take."""
+    """Return one table of rushes.toml as the value that it describes; its fields say what they take."""
     given = _of_type(path, name, said.get(name, {}), dict)
-    defaults = {f.name: getattr(kind(), f.name) for f in fields(kind)}  # type: ignore[arg-type]
+    defaults = {f.name: getattr(kind(), f.name) for f in fields(kind)}
     _refuse_unknown(path, name, given, set(defaults))
     values = {key: _like(path, f"{name}.{key}", value, defaults[key]) for key, value in given.items()}
     try:

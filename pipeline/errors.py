@@ -3,6 +3,7 @@
     RushesError                 every error that a person can cause or cure; its text is one sentence
     ├── ConfigError             rushes.toml, a profile or an option says something that cannot be
     ├── ArchiveError            a folder is no archive, is broken, or is in use
+    │   └── BusyError           another run is writing it
     ├── QueryError              a query has no content, or none that the archive's spaces can take
     ├── MediaError              one file, with a named reason; becomes a row of the ledger and never stops a run
     │   └── StoreError          one object that cannot be had just now; no row, the next run tries again
@@ -24,6 +25,10 @@ class ConfigError(RushesError):
 
 class ArchiveError(RushesError):
     """A folder is no archive, is broken, or is in use by another run."""
+
+
+class BusyError(ArchiveError):
+    """Another run is writing the archive; it does, or will find, what this one wanted."""
 
 
 class QueryError(RushesError):

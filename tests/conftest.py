@@ -9,16 +9,9 @@ import pytest
 
 import encoders.profiles
 import encoders.registry
-from encoders.profiles import Profile
 from pipeline.archive import Archive, create_archive, open_archive
 from tests.stores import SECRET, Objects, Proxy, s3_server
-
-TOYS = {
-    "toy-colours": "tests.toys:Colours",
-    "toy-pitches": "tests.toys:Pitches",
-    "toy-words": "tests.toys:Words",
-    "toy-listener": "tests.toys:Listener",
-}
+from tests.toys import TOY, TOYS
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +23,8 @@ def _no_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
 def toys(monkeypatch: pytest.MonkeyPatch) -> str:
     """Make the profile `toy` known; return its name."""
     monkeypatch.setattr(encoders.registry, "FACTORIES", {**encoders.registry.FACTORIES, **TOYS})
-    toy = Profile(name="toy", visual="toy-colours", text="toy-words", audio="toy-pitches", speech="toy-listener")
-    monkeypatch.setattr(encoders.profiles, "PROFILES", {**encoders.profiles.PROFILES, "toy": toy})
-    return toy.name
+    monkeypatch.setattr(encoders.profiles, "PROFILES", {**encoders.profiles.PROFILES, TOY.name: TOY})
+    return TOY.name
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.profiles import Profile
 from encoders.spec import Encoded, EncoderSpec, Label, Utterance, Vectors
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "grey": (128,) * 3}
@@ -77,3 +78,12 @@ class Listener:
             return []
         peak = int(np.abs(np.fft.rfft(samples, 16000)).argmax())
         return [Utterance(0.0, len(samples) / 16000, "beep goes the machine", "en")] if peak >= 440 else []
+
+
+TOYS = {
+    "toy-colours": "tests.toys:Colours",
+    "toy-pitches": "tests.toys:Pitches",
+    "toy-words": "tests.toys:Words",
+    "toy-listener": "tests.toys:Listener",
+}
+TOY = Profile(name="toy", visual="toy-colours", text="toy-words", audio="toy-pitches", speech="toy-listener")

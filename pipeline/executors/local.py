@@ -21,6 +21,7 @@ from pipeline.recipe import Models, sampling_of
 N_DECODERS = 2
 LARGE_BYTES = 500_000_000
 """A film of so many bytes is decoded by as many children as there are decoders."""
+STOPPING_SECONDS = 10.0
 N_QUEUED = 6
 """Pieces that wait; one holds up to a minute of frames, about 20 MB."""
 N_FRAMES = 96
@@ -74,15 +75,15 @@ class _Decoders:
             thread.start()
 
     def stop(self) -> None:
-        """Stop all threads, and with them the children that they wait for."""
+        """Stop all threads and the children that they wait for; one that reads a large file ends by itself."""
         self._stopped.set()
         for thread in self.threads:
-            thread.join()
+            thread.join(timeout=STOPPING_SECONDS)
 
     def _work(self, sampling: Sampling) -> None:
         try:
             while job := self._take():
-                with closing(decode_job(job, sampling, workers=_workers(job))) as stream:
+                with closing(decode_job(job, sampling, workers=decoders_for(job))) as stream:
                     for piece in stream:
                         if not self._put(piece):
                             return
@@ -107,7 +108,7 @@ class _Decoders:
         return False
 
 
-def _workers(job: Job) -> int:
+def decoders_for(job: Job) -> int:
     """Return how many children share one file: a large one is most likely what is left to do in the end."""
     try:
         return N_DECODERS if job.path.stat().st_size >= LARGE_BYTES else 1

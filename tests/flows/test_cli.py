@@ -74,6 +74,7 @@ def test_status_quarantine_verify_and_index(archive, capsys):
     (status,) = lines(capsys)
     assert status["assets"] == {"indexed": 4, "quarantined": 1}
     assert status["generation_is_current"]
+    assert status["recall"] == dict.fromkeys(status["moments"], 1.0)
     assert main(["quarantine", archive, "--json"]) == 0
     assert lines(capsys) == [{"uri": "broken.mp4", "outcome": "quarantined", "reason": "empty"}]
     assert main(["verify", archive]) == 0
@@ -81,6 +82,7 @@ def test_status_quarantine_verify_and_index(archive, capsys):
     assert main(["index", archive, "--rebuild", "--json"]) == 0
     (index,) = lines(capsys)
     assert index["generation"] == "gen-000002"
+    assert all(recall["share"] == 1.0 for each in index["lists"] for recall in each["recall"].values())
     for command in ("status", "quarantine", "index"):
         assert main([command, archive]) == 0
         assert capsys.readouterr().out.strip()

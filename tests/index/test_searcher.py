@@ -212,14 +212,14 @@ def test_contract_5_a_generation_that_is_removed_while_it_is_asked_is_passed_ove
     from index.vector_index import VectorIndex
 
     real = VectorIndex.load
+    searcher = index.open(archive.root)
     published = []
 
-    def slow(path):
-        if not published:  # while the first index is loaded, four generations come, and the first one goes
-            published.extend(build(archive) for _ in range(4))
+    def slow(path):  # while the first index is loaded, four generations come, and the first one goes
+        monkeypatch.setattr(VectorIndex, "load", real)
+        published.extend(build(archive) for _ in range(4))
         return real(path)
 
-    searcher = index.open(archive.root)
     monkeypatch.setattr(VectorIndex, "load", staticmethod(slow))
     hits = searcher.search("blue", k=1)
     assert hits[0].uri == "films/show.mp4"

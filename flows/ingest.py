@@ -1,0 +1,135 @@
+"""The flow that brings an archive up to date: scan → plan → process → commit → index → verify → publish → report.
+
+Runs every night, on arrivals and when somebody asks. It takes no date: it looks for what is new. A second run beside
+it finds the archive held, and ends well with nothing done; Prefect's own limit of one run is only the first net.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from flows import events
+from flows.names import slug
+from flows.reporting import Night, leave
+from flows.run import Run, engine_for, executor
+from flows.shown import Shown
+from flows.steps import is_scheduled, named, patient_step, plainly, rename, step, this_run
+from index.build import check, is_current, put_in_force, stage
+from index.generation import Manifest, current, read_manifest
+from pipeline.archive import Archive, open_archive
+from pipeline.budget import Budget
+from pipeline.errors import ArchiveError
+from pipeline.ingest import Ingest, ingesting
+from pipeline.media import Outcome
+from pipeline.report import Planned, Report
+
+_GIGABYTE = 1e9
+
+
+@flow(name="ingest", flow_run_name=named("ingest"), persist_result=True, result_serializer="json")
+@plainly
+def ingest(archive: str, limit: int | None = None, first: list[str] | None = None) -> dict[str, Any]:
+    """Process what is new or changed in an archive's sources, then index and publish it.
+
+    Args:
+        archive: the archive's folder.
+        limit: process at most so many files; the rest waits for the next run.
+        first: patterns of paths that are processed first, such as `news/*`.
+
+    Returns:
+        Counts: how many assets ended in which state and why, how long it took, which generation was published.
+    """
+    place = open_archive(Path(archive))
+    name = slug(place.root)
+    watcher = Shown(name)
+    stable = place.settings.arrivals.stable_seconds
+    with ingesting(
+        place, watcher, limit=limit, budget=_budget(place), first=first or (), stable_seconds=stable
+    ) as run:  # fmt: skip
+        planned = patient_step(f"scan {len(place.settings.sources)} sources", run.plan)
+        engine = step(f"plan {_sized(planned)}", _plan, planned)
+        if planned.n_files:
+            step(f"process {_sized(planned)} on {engine}", _process, run, watcher, engine)
+        report = step("commit where everything lies now", run.settle)
+        if report.interrupted:
+            raise KeyboardInterrupt
+        published = _publish(place)
+    night = Night(place, report, engine, watcher.fresh, watcher.refused, published, _in_force(place))
+    done = Run(report, published)
+    step("report", _report, night, done)
+    return done.as_dict()
+
+
+def _budget(place: Archive) -> Budget | None:
+    """Return the window of a nightly run; who starts one by hand, or by a file that arrives, wants it done.
+
+    The window is that of the time for which the run was planned: one that starts late, in the morning, is over at once.
+    """
+    run = this_run()
+    if not is_scheduled(run):
+        return None
+    return Budget.of(place.settings.schedule, run.expected_start_time or datetime.now(UTC))
+
+
+def _plan(planned: Planned) -> str:
+    """Choose where the work is done, by how much there is."""
+    engine = engine_for(planned)
+    log = get_run_logger()
+    log.info(
+        "%d files as they were, %d not looked into, %d to look at; engine %s",
+        planned.n_unchanged, planned.n_skipped, planned.n_files, engine,
+    )  # fmt: skip
+    if planned.n_beyond_limit:
+        log.info("%d files wait for the next run because of the limit", planned.n_beyond_limit)
+    return engine
+
+
+def _process(run: Ingest, watcher: Shown, engine: str) -> None:
+    with watcher.shown():
+        run.process(executor(engine))
+
+
+def _publish(place: Archive) -> str | None:
+    """Build, verify and publish a generation, unless the one in force is still right."""
+    if is_current(place):
+        return None
+    staged = step("index", stage, place)
+    name = read_manifest(staged, check_files=False).generation
+    step(f"verify {name}", check, staged)
+    return step(f"publish {name}", put_in_force, place, staged)
+
+
+def _report(night: Night, done: Run) -> None:
+    """Leave in the UI what people read in the morning, and tell Prefect what has happened."""
+    leave(night)
+    log = get_run_logger()
+    for line in done.as_text().splitlines():
+        log.info(line)
+    root, report = night.archive.root, night.report
+    if night.published:
+        rename(f"ingest {night.name} · {night.published}", night.published)
+        events.emit(events.PUBLISHED, root, {"generation": night.published, "new": len(night.fresh)})
+    if report.states[Outcome.QUARANTINED]:
+        events.emit(events.QUARANTINED, root, _quarantined(night, report))
+    events.emit(events.RUN_FINISHED, root, done.as_dict())
+
+
+def _quarantined(night: Night, report: Report) -> dict[str, Any]:
+    names = [f"{uri} ({reason})" for uri, state, reason in night.refused if state == Outcome.QUARANTINED]
+    return {"files": report.states[Outcome.QUARANTINED], "reasons": dict(report.reasons), "such as": names}
+
+
+def _in_force(place: Archive) -> Manifest | None:
+    try:
+        return read_manifest(current(place.index), check_files=False)
+    except ArchiveError:
+        return None
+
+
+def _sized(planned: Planned) -> str:
+    return f"{planned.n_files} files, {planned.n_bytes / _GIGABYTE:.2f} GB"

@@ -1,0 +1,116 @@
+"""A connection to Ray: this machine's own, started for a run, or a cluster that is there; and what to ask of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ArchiveError
+
+OBJECT_STORE_BYTES = 512 << 20
+OOM_RETRIES = 3
+ENCODER_CPUS, LANE_CPUS = 0.5, 0.75
+"""Decoders wait for encoders and encoders for decoders: a whole core each would leave small machines idle."""
+CPUS_PER_ENCODER = 4
+
+
+@dataclass(frozen=True)
+class Demands:
+    """How much of a cluster a run takes."""
+
+    n_encoders: int
+    n_lanes: int
+    """Decode tasks at once."""
+    gpu_share: float
+    """Of one GPU, for each encoder; 0 without one."""
+
+    @classmethod
+    def on(cls, n_cpus: float, n_gpus: float, gpu_share: float) -> Demands:
+        """Return what suits a cluster: an encoder for every four cores, at least one for every GPU, the rest decodes.
+
+        Args:
+            n_cpus: of the whole cluster.
+            n_gpus: likewise.
+            gpu_share: what one set of the profile's encoders needs of a GPU; 0: it uses none.
+        """
+        n_encoders = max(1, int(n_cpus) // CPUS_PER_ENCODER)
+        share = gpu_share if n_gpus >= 1 else 0.0
+        if share:
+            n_encoders = max(int(n_gpus), min(n_encoders, int(n_gpus / share)))
+        n_lanes = max(1, int((n_cpus - n_encoders * ENCODER_CPUS) / LANE_CPUS))
+        return cls(n_encoders, n_lanes, share)
+
+
+@contextmanager
+def connected() -> Iterator[Any]:
+    """Yield Ray, connected to the cluster that RAY_ADDRESS names or that this process is connected to already.
+
+    Where there is none, one is started on this machine, for nobody else, and stopped in the end.
+
+    Raises:
+        ArchiveError: RAY_ADDRESS is a Ray Client address, or there is no cluster where it leads.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith("ray://"):
+        raise ArchiveError(
+            f"RAY_ADDRESS = {address} is a Ray Client address, which breaks with the connection; "
+            "run `rushes ingest` on the cluster's head node, or without RAY_ADDRESS."
+        )
+    environment = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(_threads()), "OPENBLAS_NUM_THREADS": "1"}
+    for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
+    if address:
+        options["runtime_env"] = {"env_vars": environment}
+    else:
+        options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        options["_system_config"] = {"task_oom_retries": OOM_RETRIES}
+    try:
+        with _environment({} if address else environment):
+            ray.init(**options)
+    except (ConnectionError, RuntimeError) as exc:
+        where = f"the cluster at RAY_ADDRESS = {address}" if address else "Ray on this machine"
+        raise ArchiveError(f"Cannot reach {where} ({exc}); start it, or ingest with `--engine local`.") from exc
+    try:
+        keep_token_private()
+        with redirect_stdout(sys.stderr):  # Ray tells there of workers that die, in the midst of what programs read
+            yield ray
+    finally:
+        ray.shutdown()
+
+
+def keep_token_private() -> None:
+    """Let nobody else read Ray's token, which lets run anything on the cluster: Ray writes it for all to read."""
+    with suppress(OSError):
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
+
+
+def _threads() -> int:
+    """Return how many threads an encoder may have: Ray would give it one."""
+    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(n_cpus, CPUS_PER_ENCODER)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables that the processes which are started meanwhile inherit."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
