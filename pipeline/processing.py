@@ -107,35 +107,27 @@ class Processing:
 
     def _look(self, found: Found, known: AssetRow | None) -> Look | None:
         began = time.monotonic()
-        look, refused = None, None
+        look, refused, failed = None, None, None
         try:
             look = look_at(found, known.asset_id if known else None)
         except NotMediaError as error:
-<<<<<<< HEAD
-            self.accounts.skip([replace(found, skip=error.reason)])
-            self._done(found.place)
-            return None
-        except StoreError as error:
-            self._wait(found.place, error)
-            return None
-        except OSError:
-            return None  # unreadable or gone since it was listed: the next run will see
-        finally:
-            self.accounts.report.stage_seconds["look"] += time.monotonic() - began
-        self.accounts.skip([Found(place, skip=error.reason) for place, error in look.refused])
-=======
             refused = error
+        except StoreError as error:
+            failed = error
         except OSError:
             return None  # unreadable or gone since it was listed: the next run will see
         if self._over.is_set():
+            if look:
+                discard(look.path)
             return None  # nobody waited for it
         self.accounts.report.stage_seconds["look"] += time.monotonic() - began
-        if look is None:
-            self.accounts.skip([replace(found, skip=refused.reason if refused else "")])
+        if look:
+            self.accounts.skip([Found(place, skip=error.reason) for place, error in look.refused])
+        elif refused:
+            self.accounts.skip([replace(found, skip=refused.reason)])
             self._done(found.place)
-        else:
-            self.accounts.skip([Found(_beside(found.place, path), skip=error.reason) for path, error in look.refused])
->>>>>>> run
+        elif failed:
+            self._wait(found.place, failed)
         return look
 
     def _wait(self, place: Location, error: StoreError) -> None:

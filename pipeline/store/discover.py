@@ -154,16 +154,12 @@ def is_left_out(name: str) -> bool:
 
 
 def paired(names: Iterable[str]) -> tuple[Mapping[str, Sequence[str]], frozenset[str]]:
-    """Return one folder's files with the names of the sidecars beside each, and the sidecars that belong to none.
-
-    show.srt, show.en.srt, show.mp4.srt and show.json belong to show.mp4.
-    """
+    """Return one folder's files with the names of the sidecars beside each, and the sidecars that belong to none."""
     names = list(names)
     sidecars = [name for name in names if _split(name)[1].lower() in TRANSCRIPTS | {METADATA}]
     told: dict[str, list[str]] = {}  # what a file or its stem would be called → sidecars
     for name in sidecars:
-        stem, (shorter, language) = _split(name)[0], _split(_split(name)[0])
-        for owner in (stem, shorter) if language[1:].isalpha() and len(language) <= 4 else (stem,):
+        for owner in _owners(name):
             told.setdefault(owner, []).append(name)
     of_nothing = set(sidecars)
     beside: dict[str, Sequence[str]] = {name: () for name in names if name not in of_nothing}
@@ -173,10 +169,22 @@ def paired(names: Iterable[str]) -> tuple[Mapping[str, Sequence[str]], frozenset
     return beside, frozenset(of_nothing)
 
 
+def belongs(sidecar: str, media: str) -> bool:
+    """Tell whether a sidecar belongs to a file: show.srt, show.en.srt, show.mp4.srt and show.json to show.mp4."""
+    return not {media, _split(media)[0]}.isdisjoint(_owners(sidecar))
+
+
 def found_with(place: Location, sidecars: Sequence[Location], skip: str = "") -> Found:
     """Return a file with what lies beside it, whose names, sizes and times become part of its place."""
     known = [f"{sidecar.uri.rpartition('/')[2]}:{sidecar.size}:{sidecar.mtime_ns}" for sidecar in sidecars]
     return Found(replace(place, sidecars="\n".join(known)), tuple(sidecars), skip)
+
+
+def _owners(sidecar: str) -> tuple[str, ...]:
+    """Return what a file or its stem is called that a sidecar belongs to."""
+    stem, language = _split(_split(sidecar)[0])
+    is_language = language[1:].isalpha() and len(language) <= 4
+    return (stem + language, stem) if is_language else (stem + language,)
 
 
 def _split(name: str) -> tuple[str, str]:
