@@ -22,7 +22,7 @@ METADATA = ".json"
 TEMPORARY = (".part", ".partial", ".crdownload", ".tmp", ".swp", "~")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """One file of a source."""
 
@@ -176,6 +176,8 @@ def belongs(sidecar: str, media: str) -> bool:
 
 def found_with(place: Location, sidecars: Sequence[Location], skip: str = "") -> Found:
     """Return a file with what lies beside it, whose names, sizes and times become part of its place."""
+    if not sidecars:
+        return Found(place, skip=skip)
     known = [f"{sidecar.uri.rpartition('/')[2]}:{sidecar.size}:{sidecar.mtime_ns}" for sidecar in sidecars]
     return Found(replace(place, sidecars="\n".join(known)), tuple(sidecars), skip)
 

@@ -9,6 +9,7 @@ import pytest
 from pipeline.archive import create_archive, open_archive
 from pipeline.errors import ArchiveError
 from pipeline.executors import local
+from pipeline.executors import ray as on_ray
 from pipeline.store import spool
 from pipeline.store.tables import Tables
 from tests.media import film, picture, sound
@@ -213,6 +214,17 @@ def test_jobs_do_their_work_where_no_copy_is(source, bucket, archive_of):
         return local.run(moved(), settings, models, watch)
 
     assert run(archive, executor=elsewhere).states == Counter(indexed=3, quarantined=1, skipped=1)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_ray_gives_the_rows_that_one_process_gives(source, bucket, archive_of, tmp_path):
+    bucket.put_folder(source)
+    of_one, of_ray = archive_of(bucket.uri()), archive_of(bucket.uri(), "ray-archive")
+    run(of_one)
+    assert run(of_ray, executor=on_ray.run).states == Counter(indexed=3, quarantined=1, skipped=1)
+    assert rows(of_ray) == rows(of_one)
+    assert copies(tmp_path) == []
 
 
 def test_a_secret_is_in_no_byte_of_the_archive(source, bucket, archive_of):
