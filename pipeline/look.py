@@ -107,19 +107,14 @@ def _sentence(*parts: str) -> str:
 
 
 def is_as_listed(place: Location) -> bool:
-    """Tell whether a file or object still has the size and time that it was listed with."""
+    """Tell whether a file still has the size and time that it was listed with; of an object, reading it tells."""
+    if not is_local(place):
+        return True
     try:
-        if not is_local(place):
-            return buckets.is_as_listed(place)
         facts = local_path(place.location).stat()
-    except (OSError, StoreError):
+    except OSError:
         return False
     return (facts.st_size, facts.st_mtime_ns) == (place.size, place.mtime_ns)
-
-
-def was_read_whole(look: Look) -> bool:
-    """Tell whether all that was read is of one file: it did not change since, or a copy was read."""
-    return not is_local(look.place) or is_as_listed(look.place)
 
 
 def _of_media(blocks: Iterator[bytes], name: str) -> Iterator[bytes]:

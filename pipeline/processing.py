@@ -14,7 +14,7 @@ from pipeline.decode.limits import NotMediaError
 from pipeline.errors import StoreError
 from pipeline.executors.contract import Executor, Pulse
 from pipeline.executors.stages import DECODED, INCOMPLETE, Job, Made, Result
-from pipeline.look import Look, is_as_listed, look_at, was_read_whole
+from pipeline.look import Look, is_as_listed, look_at
 from pipeline.media import Modality, Moment, Outcome
 from pipeline.recipe import MADE_FROM, Models, fingerprints
 from pipeline.report import Watcher
@@ -91,8 +91,8 @@ class Processing:
     def _jobs(self) -> Iterator[Job]:
         """Look at the wanted files one after the other; yield a job for each asset that needs work."""
         for found, known in self.wanted:
-            if wait := self.wait_seconds(found.place):
-                self._over.wait(wait)
+            if self._stable_seconds:
+                self._over.wait(self.wait_seconds(found.place))
                 if not is_as_listed(found.place):
                     continue  # somebody goes on writing it
             if self._over.is_set() or not self.meter.may_begin():
@@ -173,7 +173,7 @@ class Processing:
         if isinstance(result.failure, StoreError):
             self._wait(look.place, result.failure)
             return
-        if not was_read_whole(look):
+        if not is_as_listed(look.place):
             return  # it changed while it was read: what was made is of no one file
         if result.failure is not None and result.failure.reason in PASSING:
             return  # which says nothing about the file

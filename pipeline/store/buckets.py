@@ -153,20 +153,10 @@ def read(place: Location) -> Iterator[bytes]:
             n_bytes -= len(block)
             yield block
     with store.asked(lambda: store.open(place.location)) as again:
-        after = store.asked(again.metadata)  # where there is one, its ETag: times are told by the second
-        if n_bytes or after != before or not is_as_listed(place):
-            raise StoreError("changed", "it changed while it was read")
-
-
-def is_as_listed(place: Location) -> bool:
-    """Tell whether an object still has the size and time that it was listed with.
-
-    Raises:
-        StoreError: the store does not answer.
-    """
-    store = _store_of(place.location)
+        after = store.asked(again.metadata)  # its ETag is in it, where there are any: times are told by the second
     info = store.asked(lambda: store.info(place.location))
-    return (info.size, info.mtime_ns or 0) == (place.size, place.mtime_ns)
+    if n_bytes or after != before or (info.size, info.mtime_ns or 0) != (place.size, place.mtime_ns):
+        raise StoreError("changed", "it changed since it was listed")
 
 
 class _Store:
