@@ -56,7 +56,7 @@ def emit(name: str, archive: Path, payload: Mapping[str, Any], *, once: str = ""
         return _send(name, archive, payload, once)
     except Exception as error:
         told = harmless(f"{type(error).__name__}: {error}")
-        _log.warning("Prefect was not told of %s: %s", name, told[:LONGEST_TEXT])
+        _log.info("Prefect was not told of %s: %s", name, told[:LONGEST_TEXT])
         return False
 
 
@@ -79,7 +79,7 @@ def arrival_automation(name: str, deployment_id: UUID) -> AutomationCore:
         source="selected", deployment_id=deployment_id, parameters=None, job_variables=None, schedule_after=SETTLING
     )
     return AutomationCore(
-        name=f"rushes-arrivals-{name}",
+        name=f"rushes: arrivals of {name}",
         description="Something arrived in the sources: ingest it, once for a burst.",
         enabled=True,
         trigger=EventTrigger(

@@ -13,22 +13,21 @@ from typing import Any
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows import events
+from flows import events, saved_queries
 from flows.names import slug
-from flows.reporting import Night, leave
+from flows.reporting import Night, leave, sized
 from flows.run import Run, engine_for, executor
+from flows.saved_queries import Match
 from flows.shown import Shown
 from flows.steps import is_scheduled, named, patient_step, plainly, rename, step, this_run
-from index.build import check, is_current, put_in_force, stage
+from index.build import check, is_settled, put_in_force, stage
 from index.generation import Manifest, current, read_manifest
 from pipeline.archive import Archive, open_archive
 from pipeline.budget import Budget
-from pipeline.errors import ArchiveError
+from pipeline.errors import ArchiveError, RushesError
 from pipeline.ingest import Ingest, ingesting
 from pipeline.media import Outcome
 from pipeline.report import Planned, Report
-
-_GIGABYTE = 1e9
 
 
 @flow(name="ingest", flow_run_name=named("ingest"), persist_result=True, result_serializer="json")
@@ -51,18 +50,32 @@ def ingest(archive: str, limit: int | None = None, first: list[str] | None = Non
     with ingesting(
         place, watcher, limit=limit, budget=_budget(place), first=first or (), stable_seconds=stable
     ) as run:  # fmt: skip
-        planned = patient_step(f"scan {len(place.settings.sources)} sources", run.plan)
-        engine = step(f"plan {_sized(planned)}", _plan, planned)
+        planned = patient_step("scan the sources", run.plan)
+        todo = sized(planned.n_files, planned.n_bytes)
+        engine = step(f"plan {todo}", _plan, planned)
         if planned.n_files:
-            step(f"process {_sized(planned)} on {engine}", _process, run, watcher, engine)
+            step(f"process {todo}, engine {engine}", _process, run, watcher, engine)
         report = step("commit where everything lies now", run.settle)
         if report.interrupted:
             raise KeyboardInterrupt
-        published = _publish(place)
-    night = Night(place, report, engine, watcher.fresh, watcher.refused, published, _in_force(place))
+        published = None if is_settled(place) else publish(place)
+    matches, wrong = _asked(place, published)
     done = Run(report, published)
+    night = Night(
+        place, report, engine, watcher.fresh, watcher.refused, published, _in_force(place), matches
+    )  # fmt: skip
     step("report", _report, night, done)
+    if wrong:
+        raise wrong
     return done.as_dict()
+
+
+def publish(place: Archive) -> str:
+    """Build, verify and publish a generation, each as a step of the flow that this is called in; return its name."""
+    staged = step("index", stage, place)
+    name = read_manifest(staged, check_files=False).generation
+    step(f"verify {name}", check, staged)
+    return step(f"publish {name}", put_in_force, place, staged)
 
 
 def _budget(place: Archive) -> Budget | None:
@@ -94,14 +107,14 @@ def _process(run: Ingest, watcher: Shown, engine: str) -> None:
         run.process(executor(engine))
 
 
-def _publish(place: Archive) -> str | None:
-    """Build, verify and publish a generation, unless the one in force is still right."""
-    if is_current(place):
-        return None
-    staged = step("index", stage, place)
-    name = read_manifest(staged, check_files=False).generation
-    step(f"verify {name}", check, staged)
-    return step(f"publish {name}", put_in_force, place, staged)
+def _asked(place: Archive, published: str | None) -> tuple[list[Match], RushesError | None]:
+    """Ask what is new the saved questions; an error in them is told when the run has done all else."""
+    try:
+        if published is None or not saved_queries.read(place):
+            return [], None
+        return step("ask the saved questions", saved_queries.ask, place, published), None
+    except RushesError as error:
+        return [], error
 
 
 def _report(night: Night, done: Run) -> None:
@@ -129,7 +142,3 @@ def _in_force(place: Archive) -> Manifest | None:
         return read_manifest(current(place.index), check_files=False)
     except ArchiveError:
         return None
-
-
-def _sized(planned: Planned) -> str:
-    return f"{planned.n_files} files, {planned.n_bytes / _GIGABYTE:.2f} GB"

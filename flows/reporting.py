@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from flows.contact_sheet import cells, sheet
 from flows.names import slug
+from flows.saved_queries import Match
 from index.generation import Manifest
 from index.hits import clock, harmless
 from pipeline.archive import Archive
@@ -25,9 +26,11 @@ from pipeline.timetable import Schedule
 
 MOST_ROWS = 200
 LONGEST_NAME = 100
-_LOOK_ALIKES = str.maketrans("<>&\"'`|[]*~\\", "‹›＆”’ˋ¦［］∗∼＼")
-_LINKS = re.compile(r"(?i)(?<=:)(?=//)|(?<=www)(?=\.)|(?<=javascript)(?=:)|(?<=@)")
-_GIGABYTE = 1e9
+_LOOK_ALIKES = str.maketrans("<>\"'`|[]*~\\", "‹›”’ˋ¦()∗∼∖")
+_EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+_MEANT = re.compile(r"(?i)(?<=&)(?=[#\w])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=javascript)(?=:)|(?<=@)")
+_JOINER = "\u2060"
+"""Has no width: it takes entities and links apart for the machine, and not for the eye."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Night:
     published: str | None
     manifest: Manifest | None
     """Of the generation in force; None: there is none yet."""
+    matches: Sequence[Match] = ()
+    """Saved questions that new moments answer."""
 
     @property
     def name(self) -> str:
@@ -53,10 +58,10 @@ class Night:
 
 def shown(text: str) -> str:
     """Return a text that others have written so that it is only a text, wherever the Prefect UI shows it."""
-    plain = harmless(text).translate(_LOOK_ALIKES)
+    plain = _EMPHASIS.sub("ˍ", harmless(text).translate(_LOOK_ALIKES))
     if len(plain) > LONGEST_NAME:
         plain = f"{plain[: LONGEST_NAME // 2 - 1]} … {plain[-LONGEST_NAME // 2 :]}"
-    return _LINKS.sub("\u2060", plain)
+    return _MEANT.sub(_JOINER, plain)
 
 
 def outcomes(night: Night) -> list[dict[str, Any]]:
@@ -105,17 +110,24 @@ def leave(night: Night, dashboard: str = "") -> None:
 
     name, held = night.name, quarantine_of(night.archive)
     create_table_artifact(outcomes(night), f"outcomes-{name}", "How many assets ended in which state, and why.")
-    create_table_artifact(quarantined(held), f"quarantine-{name}", f"{len(held)} files that were not (wholly) indexed.")
-    links = {"Quarantine": f"../key/quarantine-{name}"}
+    told = f"{len(held)} files that were not (wholly) indexed."
+    tables = {"Quarantine": create_table_artifact(quarantined(held), f"quarantine-{name}", told)}
     if night.manifest is not None:
         told = f"{night.manifest.generation}, the index in force, made by the profile {night.manifest.profile}."
-        create_table_artifact(generation_rows(night.manifest), f"generation-{name}", told)
-        links["Generation"] = f"../key/generation-{name}"
+        tables["Generation"] = create_table_artifact(generation_rows(night.manifest), f"generation-{name}", told)
+    links = {what: f"../artifact/{artifact}" for what, artifact in tables.items()}
     if dashboard:
         links["Ray dashboard"] = dashboard
     for what, address in links.items():
-        create_link_artifact(address, what, f"to-{what.lower().replace(' ', '-')}-{name}")
+        key = f"to-{what.lower().replace(' ', '-')}-{name}"
+        create_link_artifact(address, what, key, f"Leads to it: {what.lower()} of {name}.")
     create_markdown_artifact(page(night, links), f"report-{name}", "What the last run did, and what is new.")
+
+
+def sized(n_files: int, n_bytes: int) -> str:
+    """Return a number of files and their size for people."""
+    size = f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+    return f"{n_files} file{'s' * (n_files != 1)}, {size}"
 
 
 def page(night: Night, links: Mapping[str, str]) -> str:
@@ -125,7 +137,15 @@ def page(night: Night, links: Mapping[str, str]) -> str:
         night: the run.
         links: name → address, of what the report leads to; relative ones hold in both UIs and behind any proxy.
     """
-    parts = [_summary(night), _links(links), _news(night), _speed(night), _refused(night), _index(night)]
+    parts = [
+        _summary(night),
+        _links(links),
+        _news(night),
+        _matches(night),
+        _speed(night),
+        _refused(night),
+        _index(night),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -142,9 +162,7 @@ def _summary(night: Night) -> str:
     if report.stopped:
         lines.append(f"It stopped because {report.stopped}.")
     if report.n_left:
-        lines.append(
-            f"{report.n_left} files ({report.left_bytes / _GIGABYTE:.2f} GB) wait for the next run{_by(night)}."
-        )
+        lines.append(f"{sized(report.n_left, report.left_bytes)}: left to the next run{_by(night)}.")
     return "\n\n".join(lines)
 
 
@@ -175,7 +193,7 @@ def _news(night: Night) -> str:
     chosen = cells(night.archive, night.fresh)
     if not night.fresh:
         return ""
-    head = f"## What is new\n\n{len(night.fresh)} files."
+    head = f"## What is new\n\n{len(night.fresh)} file{'s' * (len(night.fresh) != 1)}."
     if not chosen:
         return head
     listed = "\n".join(
@@ -183,6 +201,16 @@ def _news(night: Night) -> str:
         for n, cell in enumerate(chosen, 1)
     )
     return f"{head}\n\n![small pictures of the new moments]({sheet(chosen)})\n\n{listed}"
+
+
+def _matches(night: Night) -> str:
+    if not night.matches:
+        return ""
+    rows = (
+        (shown(match.question.words), f"{match.hit.score:.2f}", clock(match.hit.start_seconds), shown(match.hit.uri))
+        for match in night.matches[:MOST_ROWS]
+    )
+    return f"## Saved questions\n\n{_table(('question', 'score', 'at', 'file'), rows)}"
 
 
 def _speed(night: Night) -> str:

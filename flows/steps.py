@@ -11,7 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from prefect import Task
+from prefect import Task, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
@@ -66,11 +66,11 @@ def plainly(work: Callable[P, Any]) -> Callable[P, Any]:
     return ended
 
 
-def named(verb: str) -> Callable[..., str]:
+def named(verb: str) -> Callable[[], str]:
     """Return the function that names a flow's runs when they begin: what is done, to which archive."""
 
-    def name(parameters: dict[str, Any]) -> str:
-        return f"{verb} {slug(Path(parameters['archive']))}"
+    def name() -> str:
+        return f"{verb} {slug(Path(runtime.flow_run.parameters['archive']))}"
 
     return name
 

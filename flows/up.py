@@ -15,16 +15,18 @@ from pathlib import Path
 from flows.server.home import Home, ServerError, Wanted, find_home
 from pipeline.archive import open_archive
 
-UP_SECONDS = 180.0
+UP_SECONDS = 300.0
 
 
 def up(options: argparse.Namespace) -> None:
-    """Start what is not running, register the archives, and print where the UI is."""
+    """Start what does not run, register the archives, and print where the UI is."""
+    from flows.server.pins import SERVER, wrong_pins
+
+    if wrong := list(wrong_pins(SERVER)):
+        raise ServerError(". ".join(wrong))
     home = find_home()
     home.make()
-    external = os.environ.get("PREFECT_API_URL", "")
-    archives = _archives(options.archives, home)
-    wanted = Wanted(archives, options.port, external, secrets.token_hex(8))
+    wanted = Wanted(_archives(options.archives, home), options.port, _external(), secrets.token_hex(8))
     if options.foreground:
         from flows.server.supervisor import Supervisor
 
@@ -37,8 +39,8 @@ def up(options: argparse.Namespace) -> None:
 
 def down(_: argparse.Namespace) -> None:
     """Stop all that `up` has started, and what a killed supervisor has left."""
-    home = find_home()
-    print("Stopped." if stop(home) else "Nothing was running.", file=sys.stderr)
+    names = stop(find_home())
+    print(f"Stopped: {', '.join(names)}." if names else "Nothing was running.", file=sys.stderr)
 
 
 def ask(home: Home, wanted: Wanted) -> None:
@@ -50,15 +52,18 @@ def ask(home: Home, wanted: Wanted) -> None:
     from flows.server import supervisor
 
     home.write(wanted)
-    started = None
-    if pid := home.supervisor():
+    pid = home.supervisor()
+    started = None if pid else supervisor.start(home)
+    if pid:
         os.kill(pid, signal.SIGHUP)
-    else:
-        started = supervisor.start(home)
     deadline = time.monotonic() + UP_SECONDS
-    while home.registered().request != wanted.request:
+    while home.registered().request != home.wanted().request:  # of another `up` in the meantime, if there was one
         if started and started.poll() is not None:
-            raise ServerError(_last_words(home, "supervisor"))
+            pid = home.supervisor()
+            if pid is None:
+                raise ServerError(_last_line(home.logs / "supervisor.log"))
+            started = None
+            os.kill(pid, signal.SIGHUP)  # two were started at once; this one has to read what is wanted now
         if time.monotonic() > deadline:
             raise ServerError(f"Prefect was not ready within {UP_SECONDS:.0f} s; see {home.logs}.")
         time.sleep(0.1)
@@ -66,18 +71,18 @@ def ask(home: Home, wanted: Wanted) -> None:
         raise ServerError(" ".join(trouble))
 
 
-def stop(home: Home) -> bool:
-    """Stop everything that was started for a home; tell whether there was something."""
+def stop(home: Home) -> list[str]:
+    """Stop everything that was started for a home; return what that was."""
     import psutil
 
     from flows.server import processes
 
-    found = bool(processes.marked(home)) if home.root.is_dir() else False
+    names = processes.names(home)
     if pid := home.supervisor():
-        found = True
+        names.append("supervisor")
         processes.stop([psutil.Process(pid)], grace_seconds=30)
     processes.sweep(home)
-    return found
+    return names
 
 
 def _archives(given: Sequence[Path], home: Home) -> tuple[str, ...]:
@@ -87,6 +92,22 @@ def _archives(given: Sequence[Path], home: Home) -> tuple[str, ...]:
     return tuple(str(root) for root in roots)
 
 
+def _external() -> str:
+    """Return the address of somebody else's server, which the environment names; empty: there is none.
+
+    Raises:
+        ServerError: what the environment says of it cannot be.
+    """
+    url = os.environ.get("PREFECT_API_URL", "")
+    if url and not url.startswith(("http://", "https://")):
+        raise ServerError(f"PREFECT_API_URL = {url!r} is no address; write it as http://HOST:4200/api, or unset it.")
+    if url and os.environ.get("PREFECT_API_KEY") and os.environ.get("PREFECT_API_AUTH_STRING"):
+        raise ServerError(
+            "PREFECT_API_KEY hides PREFECT_API_AUTH_STRING; unset the one that this server does not ask for."
+        )
+    return url
+
+
 def _tell(home: Home, wanted: Wanted, *, as_json: bool) -> None:
     url = home.place().url
     if as_json:
@@ -94,13 +115,17 @@ def _tell(home: Home, wanted: Wanted, *, as_json: bool) -> None:
         print(json.dumps(told, ensure_ascii=False))
         return
     print(url)
-    if not wanted.external:
+    if wanted.external:
+        print("PREFECT_API_URL is set: that server is used, and none was started.", file=sys.stderr)
+    else:
         print(f"To log in, enter what `cat {home.auth}` shows.", file=sys.stderr)
+    if not wanted.archives:
+        print("No archive is run; name them: rushes up ARCHIVE …", file=sys.stderr)
 
 
-def _last_words(home: Home, name: str) -> str:
+def _last_line(log: Path) -> str:
     try:
-        lines = (home.logs / f"{name}.log").read_text("utf8", "replace").strip().splitlines()
+        lines = log.read_text("utf8", "replace").strip().splitlines()
     except OSError:
         lines = []
-    return lines[-1] if lines else f"The {name} ended without a word; see {home.logs}."
+    return lines[-1] if lines else f"The supervisor has ended without a word; see {log}."

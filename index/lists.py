@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from index.calibrate import excess
-from index.generation import ListEntry, Manifest, Null, current, read_manifest
+from index.generation import ListEntry, Manifest, Null, current, read_manifest, reading
 from index.vector_index import VectorIndex
 from pipeline.errors import RushesError
 
@@ -62,7 +65,12 @@ class MomentList:
             return self._index
 
     def search(
-        self, vector: NDArray[np.float32], k: int, kind: str, media: str | None, without: int | None = None
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        kind: str,
+        media: str | None,
+        without: NDArray[np.bool_] | None = None,
     ) -> Candidates:
         """Return the k best rows for one question.
 
@@ -71,7 +79,7 @@ class MomentList:
             k: how many at most.
             kind: "words" or "media": which null the scores are held against.
             media: only rows of such assets.
-            without: leave out this asset (its row).
+            without: bool [n_assets], true for each asset that is left out; None: none is.
         """
         allowed = self._allowed(media, without)
         if allowed is not None and not allowed.any():
@@ -81,15 +89,24 @@ class MomentList:
         null = self.entry.nulls.get(kind, Null(0.0, 1.0))
         return Candidates(found.rows[0][keep], excess(found.scores[0][keep], null))
 
-    def _allowed(self, media: str | None, without: int | None) -> NDArray[np.bool_] | None:
+    def _allowed(self, media: str | None, without: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
         if media is None and without is None:
             return None
         allowed = np.ones(len(self.asset_rows), bool)
         if media is not None:
             allowed &= (self._media == media)[self.asset_rows]
         if without is not None:
-            allowed &= self.asset_rows != without
+            allowed &= ~without[self.asset_rows]
         return allowed
+
+    def assets_with(self, pack: str, offset: int) -> NDArray[np.int32]:
+        """Return the rows of the assets whose moments name a picture."""
+        thumbs = self.moments["thumb"]
+        mine = pc.and_(
+            pc.equal(pc.struct_field(thumbs, "pack"), pack), pc.equal(pc.struct_field(thumbs, "offset"), offset)
+        )
+        rows: NDArray[np.int32] = self.asset_rows[pc.fill_null(mine, False).to_numpy(zero_copy_only=False).astype(bool)]
+        return rows
 
     def row(self, at: int) -> Mapping[str, Any]:
         """Return what a row is, as plain values."""
@@ -98,9 +115,10 @@ class MomentList:
 
 
 class Generation:
-    """One generation, checked against its manifest when it is opened; never changes."""
+    """One generation, checked against its manifest when it is opened; never changes. Not removed while it is open."""
 
     def __init__(self, folder: Path) -> None:
+        weakref.finalize(self, os.close, reading(folder))
         self.manifest: Manifest = read_manifest(folder)
         self.assets = _read_arrow(folder / "assets.arrow")
         media = np.array(self.assets["media"].to_pylist(), dtype=np.str_)
@@ -116,6 +134,23 @@ class Generation:
             if current(index) == folder:
                 raise
             return cls(current(index))
+
+    def rows_among(self, asset_ids: frozenset[str]) -> NDArray[np.bool_] | None:
+        """Return bool [n_assets], true for each asset that is among some; None if none is."""
+        found = pc.is_in(self.assets["asset_id"], value_set=pa.array(sorted(asset_ids), pa.string()))
+        among = found.to_numpy(zero_copy_only=False).astype(bool)
+        return among if among.any() else None
+
+    def shows(self, hidden: NDArray[np.bool_], pack: str, offset: int) -> bool:
+        """Tell whether a picture is, also or only, one of an asset that is not hidden, or of none in here.
+
+        Args:
+            hidden: bool [n_assets].
+            pack: where the picture lies.
+            offset: where in there.
+        """
+        whose = np.concatenate([each.assets_with(pack, offset) for each in self.lists] or [np.empty(0, np.int32)])
+        return not len(whose) or not hidden[whose].all()
 
     @cached_property
     def _rows_of_uri(self) -> Mapping[str, list[int]]:

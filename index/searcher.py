@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.fusion import pool
 from index.evidence import Candidate, fold, present
-from index.generation import current
+from index.generation import current, named
 from index.hits import Hits
 from index.lists import Generation, MomentList
 from index.query import Questioner
@@ -25,6 +26,7 @@ from pipeline.archive import Archive, open_archive
 from pipeline.errors import IntegrityError, QueryError
 from pipeline.media import Media, Modality
 from pipeline.recipe import Models
+from pipeline.store.forgotten import Forgotten
 from pipeline.store.thumbs import read_thumb
 
 ASKED = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH, Modality.TEXT)
@@ -33,6 +35,7 @@ ALIKE = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH)
 """In which way moments are alike when nobody says: the first of these that the moment has."""
 SPARE = 8
 """Candidates per list for each hit that is wanted: folding needs some to spare."""
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,26 @@ class _Question:
 
 
 class Searcher:
-    """An archive that can be searched. Safe to share between threads; follows new generations by itself."""
+    """An archive that can be searched. Safe to share between threads; follows new generations by itself.
 
-    def __init__(self, archive: Archive) -> None:
+    What is forgotten is left out from the moment on in which its tombstone is written, by whatever process.
+    """
+
+    def __init__(self, archive: Archive, generation: str | None = None) -> None:
         self._archive = archive
+        self._forgotten = Forgotten(archive.tables)
         self._questioner = Questioner(Models.of(archive.settings.profile), archive.settings.fusion)
         self._moving = threading.Lock()
-        self._generation = Generation.in_force(archive.index)
+        self._fixed = generation is not None
+        self._generation = (
+            Generation.in_force(archive.index) if generation is None else Generation(named(archive.index, generation))
+        )
+        self._hidden: tuple[Generation, frozenset[str], NDArray[np.bool_] | None] | None = None
 
     @property
     def generation(self) -> Generation:
-        """Return the generation in force, opening a new one when it has been published."""
-        if current(self._archive.index).name != self._generation.manifest.generation:
+        """Return the generation in force, opening a new one when it has been published; or the one that was named."""
+        if not self._fixed and current(self._archive.index).name != self._generation.manifest.generation:
             with self._moving:  # one thread moves, the others find it done
                 if current(self._archive.index).name != self._generation.manifest.generation:
                     self._generation = Generation.in_force(self._archive.index)
@@ -77,6 +88,7 @@ class Searcher:
         k: int = 10,
         modality: str | None = None,
         media: str | None = None,
+        among: frozenset[str] | None = None,
     ) -> Hits:
         """Find moments by words, by a picture, by a sound, or by several of them at once.
 
@@ -87,13 +99,37 @@ class Searcher:
             k: how many hits at most.
             modality: "visual", "audio", "speech", "text" or "scene"; None: all but scene.
             media: "video", "audio" or "image"; None: all.
+            among: only moments of these assets; None: of all.
 
         Raises:
             QueryError: the question has no content, or none that the archive can be asked for.
         """
         kinds = _check(k, modality, media)
         question = self._question(words, image, audio)
-        return self._answer(lambda generation: _find(generation, question, kinds, k, media))
+        return self._answer(
+            lambda generation, hidden: _find(
+                generation, _left_out(generation, hidden, among), question, kinds, k, media
+            )
+        )
+
+    def search_each(
+        self, words: Sequence[str], *, k: int = 10, modality: str | None = None, media: str | None = None
+    ) -> list[Hits]:
+        """Ask many questions in words at once, of one generation; return the hits of each, as `search` does.
+
+        Raises:
+            QueryError: a question has no content, or none that the archive can be asked for.
+        """
+        kinds = _check(k, modality, media)
+        if not all(each.strip() for each in words):
+            raise QueryError("One of the questions has no content; give words.")
+        if not words:
+            return []
+        vectors = self._questioner.words(words)
+        asked = [_Question("words", {space: rows[n] for space, rows in vectors.items()}) for n in range(len(words))]
+        return self._answer(
+            lambda generation, hidden: [_find(generation, hidden, each, kinds, k, media) for each in asked]
+        )
 
     def recommend(
         self,
@@ -117,25 +153,42 @@ class Searcher:
             QueryError: there is no such asset or moment.
         """
         _check(k, modality, media)
-        return self._answer(lambda generation: _find_alike(generation, like, at_seconds, k, modality, media))
+        return self._answer(
+            lambda generation, hidden: _find_alike(generation, hidden, like, at_seconds, k, modality, media)
+        )
 
-    def _answer(self, ask: Callable[[Generation], Hits]) -> Hits:
+    def _answer(self, ask: Callable[[Generation, NDArray[np.bool_] | None], _Answer]) -> _Answer:
         """Ask the generation in force; if it is replaced and removed meanwhile, the next one answers."""
         while True:
             generation = self.generation
             try:
-                return ask(generation)
+                return ask(generation, self._hidden_in(generation))
             except (OSError, IntegrityError):
-                if current(self._archive.index).name == generation.manifest.generation:
+                if self._fixed or current(self._archive.index).name == generation.manifest.generation:
                     raise
 
+    def _hidden_in(self, generation: Generation) -> NDArray[np.bool_] | None:
+        """Return bool [n_assets], true for each forgotten asset that a generation still holds; None: it holds none."""
+        gone, known = self._forgotten.ids, self._hidden
+        if known is None or known[0] is not generation or known[1] is not gone:
+            known = self._hidden = (generation, gone, generation.rows_among(gone) if gone else None)
+        return known[2]
+
     def thumbnail(self, thumb: str) -> bytes:
-        """Return the small picture, WebP, that a hit's `thumb` names; empty if it names none."""
+        """Return the small picture, WebP, that a hit's `thumb` names; empty if it names none, or what is forgotten."""
         if not thumb:
             return b""
         pack, _, place = thumb.removeprefix("thumbs/").partition("#")
-        offset, _, length = place.partition("+")
-        return read_thumb(self._archive.thumbs, Path(pack).name, int(offset), int(length))
+        offset, length = (int(number) for number in place.split("+"))
+        generation = self.generation
+        hidden = self._hidden_in(generation)
+        if hidden is not None and not generation.shows(hidden, pack, offset):
+            return b""
+        try:
+            picture = read_thumb(self._archive.thumbs, Path(pack).name, offset, length)
+        except FileNotFoundError:
+            return b""
+        return picture if any(picture) else b""
 
     def _question(
         self, words: str | None, image: str | Path | None, audio: str | Path | NDArray[np.float32] | None
@@ -154,14 +207,19 @@ class Searcher:
         return _Question("words" if image is None and audio is None else "media", joined)
 
 
-def open(path: str | Path) -> Searcher:  # noqa: A001 - read as `index.open`
+def open(path: str | Path, generation: str | None = None) -> Searcher:  # noqa: A001 - read as `index.open`
     """Open an archive for searching.
 
+    Args:
+        path: its folder.
+        generation: an older generation of its index that is still there, as `gen-000011`; None: the one in force, and
+            each that is published while the archive is open.
+
     Raises:
-        ArchiveError: there is no archive, or it has no index yet.
+        ArchiveError: there is no archive, it has no index yet, or no such generation.
         IntegrityError: its index is damaged.
     """
-    return Searcher(open_archive(Path(path)))
+    return Searcher(open_archive(Path(path)), generation)
 
 
 def _check(k: int, modality: str | None, media: str | None) -> set[str]:
@@ -176,7 +234,24 @@ def _check(k: int, modality: str | None, media: str | None) -> set[str]:
     return {modality}
 
 
-def _find(generation: Generation, question: _Question, kinds: set[str], k: int, media: str | None) -> Hits:
+def _left_out(
+    generation: Generation, hidden: NDArray[np.bool_] | None, among: frozenset[str] | None
+) -> NDArray[np.bool_] | None:
+    if among is None:
+        return hidden
+    asked = generation.rows_among(among)
+    without = np.ones(len(generation.assets), bool) if asked is None else ~asked
+    return without if hidden is None else without | hidden
+
+
+def _find(
+    generation: Generation,
+    hidden: NDArray[np.bool_] | None,
+    question: _Question,
+    kinds: set[str],
+    k: int,
+    media: str | None,
+) -> Hits:
     asked = [each for each in generation.lists if each.entry.modality in kinds]
     reached = [each for each in asked if each.entry.space in question.vectors]
     if asked and not reached:
@@ -184,15 +259,24 @@ def _find(generation: Generation, question: _Question, kinds: set[str], k: int, 
     candidates = [
         candidate
         for each in reached
-        for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media)
+        for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media, hidden)
     ]
     return present(fold(candidates, k), generation)
 
 
 def _find_alike(
-    generation: Generation, like: str, at_seconds: float | None, k: int, modality: str | None, media: str | None
+    generation: Generation,
+    hidden: NDArray[np.bool_] | None,
+    like: str,
+    at_seconds: float | None,
+    k: int,
+    modality: str | None,
+    media: str | None,
 ) -> Hits:
-    seed = _asset(generation, like)
+    seed = _asset(generation, hidden, like)
+    without = np.arange(len(generation.assets)) == seed
+    if hidden is not None:
+        without |= hidden
     for kind in ALIKE if modality is None else (modality,):
         seeds = [
             (each, rows)
@@ -207,7 +291,7 @@ def _find_alike(
     candidates: list[Candidate] = []
     for each, rows in seeds:
         vector = pool(np.asarray(each.vectors[rows], np.float32))
-        candidates += _ask(each, vector, k * SPARE, "media", media, without=seed)
+        candidates += _ask(each, vector, k * SPARE, "media", media, without)
     return present(fold(candidates, k), generation)
 
 
@@ -219,14 +303,19 @@ def _unreached(asked: Sequence[MomentList], kind: str) -> str:
 
 
 def _ask(
-    each: MomentList, vector: NDArray[np.float32], k: int, kind: str, media: str | None, without: int | None = None
+    each: MomentList,
+    vector: NDArray[np.float32],
+    k: int,
+    kind: str,
+    media: str | None,
+    without: NDArray[np.bool_] | None,
 ) -> Sequence[Candidate]:
     found = each.search(vector, k, kind, media, without)
     return [Candidate(each, int(row), float(excess)) for row, excess in zip(found.rows, found.excess, strict=True)]
 
 
-def _asset(generation: Generation, like: str) -> int:
-    rows = generation.rows_of(like)
+def _asset(generation: Generation, hidden: NDArray[np.bool_] | None, like: str) -> int:
+    rows = [row for row in generation.rows_of(like) if hidden is None or not hidden[row]]
     if not rows:
         raise QueryError(f"The index has no file {like}; give its path below its source, as hits show it.")
     if len(rows) > 1:

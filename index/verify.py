@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from index.generation import current, read_manifest
+from index.generation import current, read_manifest, rolled_back
 from pipeline.archive import Archive
 from pipeline.errors import RushesError
 from pipeline.store.tables import Tables
@@ -24,11 +24,17 @@ def damages(archive: Archive) -> Iterator[str]:
     if doubled := [key for key, n in Counter(ids).items() if n > 1]:
         yield f"{len(doubled)} moments are in the tables more than once, such as {doubled[0][0]}; ingest anew."
     yield from _missing_pictures(archive, moments["thumb"].to_pylist())
+    if errands := tables.forgotten.errands():
+        told = f"Forgetting {len(errands)} files, such as {errands[0].asset_id}, was not finished: nobody finds them,"
+        yield f"{told} but not all of their bytes are removed; run `rushes maintain {archive.root}`."
+        return  # an index that still holds them says nothing
     try:
         manifest = read_manifest(current(archive.index))
     except RushesError as error:
         yield str(error)
         return
+    if rolled_back(archive.index):
+        return  # somebody wants it older than the tables
     if dict(manifest.tables) != tables.versions():
         yield f"{manifest.generation} is older than the tables; run `rushes ingest {archive.root}`."
         return

@@ -30,7 +30,7 @@ class Accounts:
         self.tables = Tables(archive.tables)
         self.tables.create()
         self.tables.recover()
-        self.ledger = Ledger(self.tables.assets())
+        self.ledger = Ledger(self.tables.assets(), self.tables.forgotten)
         self.places: dict[str, set[Location]] = {}  # every asset that was seen, and where
         self.state: dict[str, str] = {}
         self.skipped: list[AssetRow] = []
@@ -42,11 +42,21 @@ class Accounts:
         self.places.setdefault(asset_id, set()).update(places)
         self.state[asset_id] = UNCHANGED
 
+    def forgotten(self, asset_id: str, places: Iterable[Location] = ()) -> bool:
+        """Note an asset, seen at some places, if it was forgotten; tell whether it was."""
+        if asset_id not in self.tables.forgotten.ids:
+            return False
+        self.tables.forgotten.add(asset_id, places)
+        self.state[asset_id] = Outcome.FORGOTTEN
+        return True
+
     def skip(self, files: Sequence[Found]) -> None:
         """Note what is not looked into; it is written with the next commit."""
         with self.lock:
             for file in files:
                 asset_id = id_of_place(file.place.location)
+                if self.forgotten(asset_id, [file.place]):
+                    continue
                 self.places[asset_id] = {file.place}
                 self.state[asset_id] = UNCHANGED
                 row = AssetRow(asset_id, Outcome.SKIPPED, file.skip, (file.place,))
@@ -100,7 +110,7 @@ class Accounts:
         """Write down where assets lie now; one that lies nowhere any more is deleted, with its moments."""
         rows, replaces = [], {}
         for asset_id, row in self.ledger.rows.items():
-            if row.outcome == Outcome.DELETED:
+            if row.outcome in (Outcome.DELETED, Outcome.FORGOTTEN):
                 continue
             places = tuple(sorted(self.places.get(asset_id, ())))
             if not places:
@@ -113,5 +123,7 @@ class Accounts:
         self.state.update(states)
 
     def total(self) -> Counter[str]:
-        """Return for each state the number of assets in it."""
+        """Return for each state the number of assets in it; some may have been forgotten while this ran."""
+        for asset_id in self.state:
+            self.forgotten(asset_id)
         return Counter(self.state.values())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,25 +79,44 @@ def open_archive(root: Path) -> Archive:
 
 
 @contextmanager
-def writing(archive: Archive) -> Iterator[None]:
+def writing(archive: Archive, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the archive for writing; the system lets go of it when this process ends, however it ends.
 
+    Args:
+        archive: the archive.
+        waiting: told which process holds it, before this waits for that to end; None: do not wait.
+
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds it, and this does not wait.
     """
     with (archive.root / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+        except BlockingIOError as exc:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise BusyError(
-                f"{archive.root} is being written by process {holder}; wait until it has finished."
-            ) from exc
+            if waiting is None:
+                raise BusyError(
+                    f"{archive.root} is being written by process {holder}; wait until it has finished."
+                ) from exc
+            waiting(holder)
+            fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def is_being_written(root: Path) -> bool:
+    """Tell whether some process holds an archive for writing."""
+    try:
+        with (root / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _place(root: Path, source: str) -> str:

@@ -96,6 +96,8 @@ class Ingest:
         plan = self._accounts.ledger.plan(self._listed(), work.recipe)
         for asset_id, places in plan.unchanged.items():
             self._accounts.unchanged(asset_id, places)
+        for asset_id in plan.forgotten:
+            self._accounts.forgotten(asset_id)
         self._accounts.skip(plan.skipped)
         files = in_order(plan.look, self._first)
         files.sort(key=lambda file: work.wait_seconds(file[0].place) > 0)  # what may still be being written: last

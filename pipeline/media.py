@@ -42,6 +42,7 @@ class Outcome(StrEnum):
     QUARANTINED = "quarantined"
     SKIPPED = "skipped"
     DELETED = "deleted"
+    FORGOTTEN = "forgotten"
 
 
 class Mode(StrEnum):

@@ -121,13 +121,17 @@ class Processing:
                 discard(look.path)
             return None  # nobody waited for it
         self.accounts.report.stage_seconds["look"] += time.monotonic() - began
-        if look:
-            self.accounts.skip([Found(place, skip=error.reason) for place, error in look.refused])
-        elif refused:
+        if refused:
             self.accounts.skip([replace(found, skip=refused.reason)])
             self._done(found.place)
         elif failed:
             self._wait(found.place, failed)
+        elif look and self.accounts.forgotten(look.asset_id, [look.place]):
+            self._done(found.place)
+            discard(look.path)
+            return None
+        elif look:
+            self.accounts.skip([Found(place, skip=error.reason) for place, error in look.refused])
         return look
 
     def _wait(self, place: Location, error: StoreError) -> None:

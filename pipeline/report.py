@@ -47,7 +47,8 @@ class Report:
     """How a run ended: for each state the number of assets in it, and why."""
 
     states: Counter[str] = field(default_factory=Counter)
-    """indexed, partial, unchanged, quarantined, skipped, deleted, deferred; their sum is all that was discovered."""
+    """indexed, partial, unchanged, quarantined, skipped, deleted, forgotten (it still lies in a source, and is left
+    alone), deferred; their sum is all that was discovered."""
     reasons: Counter[str] = field(default_factory=Counter)
     n_moments: int = 0
     media_seconds: float = 0.0
@@ -73,4 +74,4 @@ class Report:
     @property
     def changed(self) -> bool:
         """Tell whether the tables differ from before."""
-        return any(self.states[s] for s in Outcome)
+        return any(self.states[s] for s in Outcome if s != Outcome.FORGOTTEN)

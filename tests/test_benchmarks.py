@@ -13,6 +13,7 @@ from encoders.fusion import concatenate
 from flows.run import ingest_and_publish
 from index.build import build
 from index.query import Questioner
+from index.truths import Place, is_file, is_moment
 from pipeline.executors import local
 from pipeline.media import Media, Modality
 from pipeline.recipe import Models
@@ -24,12 +25,9 @@ from tests.benchmarks.retrieval import Asking, figures, rank, share_found, speec
 from tests.benchmarks.speed import Quiet, search_figures
 from tests.benchmarks.stages import bare_seconds, list_files
 from tests.benchmarks.truths import (
-    Place,
     Question,
     begins_strictly,
     begins_where_said,
-    is_file,
-    is_moment,
     read_speech_texts,
     read_truths,
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,8 +16,8 @@ from pipeline.archive import Archive
 
 if TYPE_CHECKING:
     from prefect import Flow
-    from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 TAG = "rushes"
 RUN = "python -m prefect.engine"
@@ -28,9 +29,9 @@ class Kind:
     """A flow of Rushes."""
 
     module: str
-    cron: str = ""
-    """When, in the archive's time zone; "nightly": as rushes.toml says; empty: when somebody asks."""
-    told: str = ""
+    cron: str
+    """When, in the archive's time zone; "nightly": as rushes.toml says; empty: when somebody, or an automation, asks."""
+    told: str
 
 
 KINDS: Mapping[str, Kind] = {
@@ -43,40 +44,64 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-async def register(client: PrefectClient, archive: Archive) -> dict[str, UUID]:
-    """Register an archive's deployments, or bring them up to date; what a person has paused stays paused.
+def register(client: SyncPrefectClient, archive: Archive) -> dict[str, UUID]:
+    """Register an archive's deployments, or bring them up to date.
+
+    What is right already stays as it is, and with it the runs that are scheduled; what a person has paused stays paused.
 
     Returns:
         The deployment of each flow, by the flow's name.
     """
-    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
-    from prefect.utilities.callables import parameter_schema
-
+    name = slug(archive.root)
+    present = {d.entrypoint: d for d in of_rushes(client) if d.name == name}
     registered = {}
-    for name, kind in KINDS.items():
-        if find_spec(kind.module) is None:
-            continue
-        flow: Flow[..., Any] = getattr(import_module(kind.module), name)
-        registered[name] = await client.create_deployment(
-            flow_id=await client.create_flow(flow),
-            name=slug(archive.root),
-            description=kind.told,
-            entrypoint=f"{kind.module}.{name}",  # a module: nothing is copied, and no folder matters
-            parameters={"archive": str(archive.root)},
-            parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
-            enforce_parameter_schema=True,
-            schedules=schedules(archive, kind),
-            concurrency_limit=1,
-            concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-            work_pool_name=WORK_POOL,
-            job_variables={"command": RUN},
-            tags=[TAG, slug(archive.root)],
-        )
+    for flow_name, kind in KINDS.items():
+        flow = getattr(import_module(kind.module), flow_name)
+        said = _said(archive, flow, kind)
+        there = present.get(said["entrypoint"])
+        if there is None or not _is_right(there, said):
+            registered[flow_name] = client.create_deployment(client.create_flow(flow), name, **said)
+        else:
+            registered[flow_name] = there.id
     return registered
 
 
-def schedules(archive: Archive, kind: Kind) -> list[DeploymentScheduleCreate]:
-    """Return when a flow of an archive runs by itself."""
+def of_rushes(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    """Return the deployments that Rushes has registered."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    found: list[DeploymentResponse] = []
+    while page := client.read_deployments(deployment_filter=ours, limit=200, offset=len(found)):
+        found += page
+    return found
+
+
+def _said(archive: Archive, flow: Flow[..., Any], kind: Kind) -> dict[str, Any]:
+    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+    from prefect.utilities.callables import parameter_schema
+
+    said = {
+        "description": kind.told,
+        "entrypoint": f"{kind.module}.{flow.name}",  # a module: nothing is copied, and no folder matters
+        "parameters": {"archive": str(archive.root)},
+        "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
+        "enforce_parameter_schema": True,
+        "concurrency_limit": 1,
+        "work_pool_name": WORK_POOL,
+        "job_variables": {"command": RUN},
+        "tags": [TAG, slug(archive.root)],
+    }
+    digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode("utf8"), digest_size=4).hexdigest()
+    return {
+        **said,
+        "version": digest,
+        "schedules": _schedules(archive, kind),
+        "concurrency_options": ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+    }
+
+
+def _schedules(archive: Archive, kind: Kind) -> list[Any]:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule
 
@@ -87,22 +112,7 @@ def schedules(archive: Archive, kind: Kind) -> list[DeploymentScheduleCreate]:
     return [DeploymentScheduleCreate(schedule=CronSchedule(cron=cron, timezone=asked.time_zone), active=True)]
 
 
-async def remove_others(client: PrefectClient, slugs: set[str], known: set[str] | None) -> None:
-    """Remove the deployments of archives that are no longer given, their automations with them.
-
-    Args:
-        client: of the server.
-        slugs: the archives that are given.
-        known: those that may be removed; None: all that Rushes made, since nobody else uses this server.
-    """
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-
-    for deployment in await client.read_deployments(
-        deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    ):
-        if deployment.name not in slugs and (known is None or deployment.name in known):
-            await client.delete_deployment(deployment.id)
-    for automation in await client.read_automations():
-        name = automation.name.rpartition(" ")[2]
-        if automation.name.startswith(f"{TAG}: ") and name not in slugs and (known is None or name in known):
-            await client.delete_automation(automation.id)
+def _is_right(there: DeploymentResponse, said: Mapping[str, Any]) -> bool:
+    return there.version == said["version"] and [each.schedule for each in there.schedules] == [
+        each.schedule for each in said["schedules"]
+    ]

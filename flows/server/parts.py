@@ -12,6 +12,8 @@ from pathlib import Path
 from socket import gethostname
 
 from flows.server.home import Home, Wanted
+from pipeline.archive import open_archive
+from pipeline.errors import RushesError
 
 WORK_POOL = "rushes"
 MARK, SPEC = "RUSHES_UP", "RUSHES_UP_PART"
@@ -34,19 +36,28 @@ class Part:
 def plan(home: Home, wanted: Wanted, port: int) -> list[Part]:
     """Return the parts that are to run, in the order in which they start."""
     environment = _environment(home, wanted, port)
-    parts = [
-        _part("worker", environment, "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process",
-              "--name", f"rushes-{gethostname()}", "--install-policy", "never"),
-    ]  # fmt: skip
+    parts = []
+    started: tuple[str, ...]
     if not wanted.external:
-        server = _part("server", environment, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-        parts.insert(0, Part(server.name, server.command, server.environment, waits_for_server=False))
+        started = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+        parts.append(_part("server", environment, *started, waits_for_server=False))
+    started = ("prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", worker_name())
+    parts.append(_part("worker", environment, *started, "--install-policy", "never"))
+    if watched := _watched(wanted):
+        parts.append(_part("watch", environment, "flows.cli", "watch", *watched, says="".join(watched.values())))
     return parts
 
 
-def registrar(home: Home, wanted: Wanted, port: int) -> Part:
-    """Return the process that tells Prefect what there is, and ends."""
-    return _part("register", _environment(home, wanted, port), "flows.server.register")
+def registrar(home: Home, wanted: Wanted, port: int, since: float) -> Part:
+    """Return the process that tells Prefect what there is, and ends.
+
+    Args:
+        home: of all this.
+        wanted: what is to be told.
+        port: of our server.
+        since: when the worker was started, in seconds since 1970.
+    """
+    return _part("register", _environment(home, wanted, port), "flows.server.register", f"{since:.3f}")
 
 
 def url(wanted: Wanted, port: int) -> str:
@@ -54,18 +65,37 @@ def url(wanted: Wanted, port: int) -> str:
     return wanted.external.removesuffix("/").removesuffix("/api") if wanted.external else f"http://127.0.0.1:{port}"
 
 
-def _part(name: str, environment: Mapping[str, str], *module: str) -> Part:
+def worker_name() -> str:
+    """Return how this machine's worker is called in Prefect."""
+    return f"rushes-{gethostname()}"
+
+
+def _part(
+    name: str, environment: Mapping[str, str], *module: str, waits_for_server: bool = True, says: str = ""
+) -> Part:
     command = (sys.executable, "-m", *module)
     # The same part under other settings is another part: what runs by the old ones is found, and replaced.
-    said = json.dumps(
-        [name, command, {k: v for k, v in environment.items() if k.startswith("PREFECT")}], sort_keys=True
-    )
+    settings = {key: value for key, value in environment.items() if key.startswith("PREFECT")}
+    said = json.dumps([name, command, settings, says], sort_keys=True)
     spec = hashlib.blake2b(said.encode("utf8", "surrogateescape"), digest_size=8).hexdigest()
-    return Part(name, command, {**environment, SPEC: spec})
+    return Part(name, command, {**environment, SPEC: spec}, waits_for_server)
+
+
+def _watched(wanted: Wanted) -> dict[str, str]:
+    """Return the archives whose arrivals are looked for, each with what its rushes.toml says."""
+    found = {}
+    for root in wanted.archives:
+        try:
+            archive = open_archive(Path(root))
+            if archive.settings.arrivals.watch or archive.settings.arrivals.listen:
+                found[root] = (archive.root / "rushes.toml").read_text("utf8")
+        except (RushesError, OSError):  # `register` says so
+            continue
+    return found
 
 
 def _environment(home: Home, wanted: Wanted, port: int) -> dict[str, str]:
-    own = os.environ if wanted.external else {k: v for k, v in os.environ.items() if _is_kept(k)}
+    own = dict(os.environ) if wanted.external else {k: v for k, v in os.environ.items() if _is_kept(k)}
     scripts = str(Path(sys.executable).parent)
     environment = {
         **own,
@@ -77,7 +107,6 @@ def _environment(home: Home, wanted: Wanted, port: int) -> dict[str, str]:
         "PREFECT_HOME": str(home.prefect),
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # the default unpickles what lies in the store
         "PREFECT_WORKER_QUERY_SECONDS": "5",
-        "PREFECT_CLI_PROMPT": "false",
     }
     return environment if wanted.external else environment | _ours(home, port)
 

@@ -6,7 +6,8 @@ Neither a number that the system has given to another process since, nor a paren
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import psutil
 
@@ -31,6 +32,13 @@ def running(home: Home, part: Part) -> list[psutil.Process]:
     return [process for process in marked(home) if _is(process, part)]
 
 
+def names(home: Home) -> list[str]:
+    """Return what runs, as people call it."""
+    words = {"server": "server", "worker": "worker", "watch": "watcher", "prefect.engine": "flow run"}
+    said = [words[word] for process in marked(home) for word in _command(process)[2:4] if word in words]
+    return sorted(set(said))
+
+
 def family(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
     """Return these processes and all that descend from them."""
     found = set(processes)
@@ -46,10 +54,12 @@ def stop(processes: Iterable[psutil.Process], grace_seconds: float = GRACE_SECON
     """Ask processes to end, and end those that do not."""
     asked = list(processes)
     for process in asked:
-        _signal(process.terminate)
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
     _, left = psutil.wait_procs(asked, grace_seconds)
     for process in left:
-        _signal(process.kill)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(left, GRACE_SECONDS)
 
 
@@ -60,18 +70,12 @@ def sweep(home: Home, spare: Iterable[psutil.Process] = ()) -> None:
 
 
 def _is(process: psutil.Process, part: Part) -> bool:
-    try:
-        return (
-            tuple(process.cmdline()) == part.command
-            and process.environ().get(SPEC) == part.environment[SPEC]
-            and process.status() != psutil.STATUS_ZOMBIE
-        )
-    except psutil.Error:
-        return False
+    said: Mapping[str, str] = process.info["environ"]
+    return said.get(SPEC) == part.environment[SPEC] and tuple(_command(process)) == part.command
 
 
-def _signal(send: object) -> None:
+def _command(process: psutil.Process) -> list[str]:
     try:
-        send()  # type: ignore[operator]
-    except psutil.NoSuchProcess:
-        return
+        return list(process.cmdline())
+    except psutil.Error:  # it has ended in the meantime
+        return []

@@ -7,27 +7,37 @@ flows.server.supervisor` is what `rushes up` starts in the background.
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType
 
 import psutil
 
 from flows.server import processes
-from flows.server.home import Home, Place, ServerError, Wanted, find_home
+from flows.server.home import Home, Place, ServerError, find_home
 from flows.server.parts import Part, plan, registrar, url
 
 LOOK_EVERY_SECONDS = 1.0
 STEADY_SECONDS = 60.0
-"""A part that ran so long starts again at once; one that did not waits twice as long as the time before."""
+"""A part that ran so long starts again after a second; another waits twice as long as the time before."""
 LONGEST_WAIT_SECONDS = 60.0
 MOST_LOG_BYTES = 5_000_000
 PORTS_TRIED = 100
+
+
+def start(home: Home) -> subprocess.Popen[bytes]:
+    """Start a supervisor in the background."""
+    with (home.logs / "supervisor.log").open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.server.supervisor"], env={**os.environ, "RUSHES_HOME": str(home.root)},
+            cwd=home.root, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
 
 
 def free_port(first: int) -> int:
@@ -57,12 +67,21 @@ class _Kept:
     wait_seconds: float = 1.0
     not_before: float = 0.0
 
+    def start(self, home: Home) -> None:
+        with (home.logs / f"{self.part.name}.log").open("ab") as out:
+            self.process = psutil.Popen(
+                self.part.command, env=dict(self.part.environment), cwd=home.root,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            )  # fmt: skip
+        self.started = time.monotonic()
+
     def alive(self) -> bool:
-        if self.process is None:
-            return False
         if isinstance(self.process, psutil.Popen):
             return self.process.poll() is None
-        return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
+        return self.process is not None and self.process.is_running()
+
+    def due(self) -> bool:
+        return self.process is None and time.monotonic() >= self.not_before
 
     def ended(self) -> None:
         """Note that it has ended, and when it may start again."""
@@ -79,31 +98,30 @@ class Supervisor:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self._wanted = Wanted()
+        self._wanted = home.wanted()
         self._port = 0
         self._kept: dict[str, _Kept] = {}
-        self._registrar = _Kept(Part("register", (), {}))
-        self._to_register = False
+        self._registrar: _Kept | None = None
+        """What tells Prefect of the archives; None: Prefect has been told."""
         self._stopping = False
         self._changed = True
-        self._wake, self._woken = socket.socketpair()
+        self._woken, self._wake = socket.socketpair()
 
     def run(self) -> None:
-        """Supervise until SIGTERM or SIGINT; SIGHUP makes it read again what is wanted."""
-        for end in (self._wake, self._woken):
-            end.setblocking(False)
-        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, self._heard)
+        """Supervise until SIGTERM or SIGINT; SIGHUP makes it read again what is wanted.
+
+        Raises:
+            ServerError: another process supervises this home.
+        """
         with self.home.supervising():
+            for end in (self._wake, self._woken):
+                end.setblocking(False)
+            signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, self._heard)
             try:
                 while not self._stopping:
-                    if self._changed:
-                        self._changed = False
-                        self._replan()
-                    self._look()
-                    self._bound_logs()
-                    self._sleep()
+                    self._turn()
             finally:
                 self._stop()
 
@@ -111,70 +129,70 @@ class Supervisor:
         self._stopping |= number in (signal.SIGTERM, signal.SIGINT)
         self._changed |= number == signal.SIGHUP
 
-    def _sleep(self) -> None:
+    def _turn(self) -> None:
+        try:
+            if self._changed:
+                self._changed = False
+                self._replan()
+            self._look()
+            self._look_after_registrar()
+            self._bound_logs()
+        except (OSError, psutil.Error, ServerError) as error:  # a full disk, say, must not end what still runs
+            print(error, flush=True)
         select.select([self._woken], [], [], LOOK_EVERY_SECONDS)
         try:
-            while self._woken.recv(4096):
-                pass
+            self._woken.recv(4096)
         except BlockingIOError:
             return
 
     def _replan(self) -> None:
         """Read what is wanted; keep what runs so, stop what does not."""
         self._wanted = self.home.wanted()
-        if not self._server_is_ours():
-            self._port = self._wanted.port if self._wanted.external else free_port(self._wanted.port)
-        self._follow(plan(self.home, self._wanted, self._port))
-        self.home.write(Place(url(self._wanted, self._port)))
-        self._to_register = True
-
-    def _server_is_ours(self) -> bool:
-        """Tell whether a server runs already, as it would be started; what an earlier supervisor left included."""
-        if self._wanted.external:
-            return False
-        ports = [self._port] if self._port else _ports_told(self.home)
-        for port in ports:
-            server = plan(self.home, self._wanted, port)[0]
-            if processes.running(self.home, server):
-                self._port = port
-                return True
-        return False
-
-    def _follow(self, parts: list[Part]) -> None:
-        before = self._kept
-        self._kept = {}
-        for part in parts:
+        self._port = (
+            self._wanted.port if self._wanted.external else self._port_of_ours() or free_port(self._wanted.port)
+        )
+        before, self._kept = self._kept, {}
+        for part in plan(self.home, self._wanted, self._port):
             kept = before.get(part.name)
             if kept is None or kept.part != part:
                 found = processes.running(self.home, part)
                 kept = _Kept(part, found[0] if found else None, time.monotonic())
+            kept.not_before = 0.0
             self._kept[part.name] = kept
+        self._registrar = self._new_registrar()
         self._sweep()
+        self.home.write(Place(url(self._wanted, self._port)))
+
+    def _port_of_ours(self) -> int | None:
+        """Return where a server runs already as it would be started; one that an earlier supervisor left counts."""
+        told = self.home.place().url.rpartition(":")[2]
+        for port in {self._port, int(told) if told.isdecimal() else 0} - {0}:
+            if any(processes.running(self.home, p) for p in plan(self.home, self._wanted, port) if p.name == "server"):
+                return port
+        return None
 
     def _sweep(self) -> None:
-        processes.sweep(self.home, [kept.process for kept in self._kept.values() if kept.process])
+        kept = [*self._kept.values(), *([self._registrar] if self._registrar else [])]
+        processes.sweep(self.home, [each.process for each in kept if each.process])
 
     def _look(self) -> None:
-        """Start what is not running, as far as its time has come."""
+        """Start what does not run."""
         ended = [kept for kept in self._kept.values() if kept.process and not kept.alive()]
         for kept in ended:
-            print(f"{kept.part.name} has ended", flush=True)
+            print(f"The {kept.part.name} has ended; it is started again.", flush=True)
             kept.ended()
+        if self._kept["worker"] in ended:
+            self._registrar = self._new_registrar()  # which marks the runs that the worker has left as crashed
         if ended:
             self._sweep()  # what it has started must not go on beside what it will start
-            self._to_register = True
-        up = self._server_answers()
-        if not up and self._server_is_down() and free_port(self._port) != self._port:
+        answers = self._server_answers()
+        server = self._kept.get("server")
+        if server and server.due() and free_port(self._port) != self._port:
             self._changed = True  # somebody took the port in the meantime; everything has to know the new one
             return
         for kept in self._kept.values():
-            due = time.monotonic() >= kept.not_before and (up or not kept.part.waits_for_server)
-            if kept.process is None and due and not self._stopping:
-                self._start(kept)
-        self._look_after_registering()
-
-    def _server_is_down(self) -> bool:
-        return "server" in self._kept and self._kept["server"].process is None
+            if kept.due() and (answers or not kept.part.waits_for_server):
+                kept.start(self.home)
 
     def _server_answers(self) -> bool:
         if self._wanted.external:
@@ -183,31 +201,30 @@ class Supervisor:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
-    def _start(self, kept: _Kept) -> None:
-        log = self.home.logs / f"{kept.part.name}.log"
-        with log.open("ab") as out:
-            kept.process = psutil.Popen(
-                kept.part.command, env=dict(kept.part.environment), cwd=self.home.root,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-            )  # fmt: skip
-        kept.started = time.monotonic()
+    def _new_registrar(self) -> _Kept:
+        worker = self._kept["worker"].process
+        since = worker.create_time() if worker else time.time()
+        return _Kept(registrar(self.home, self._wanted, self._port, since))
 
-    def _look_after_registering(self) -> None:
+    def _look_after_registrar(self) -> None:
         kept = self._registrar
+        if kept is None:
+            return
         if kept.process and not kept.alive():
-            failed = kept.process.wait() != 0
+            if kept.process.wait() == 0:
+                print(f"Ready: {self.home.place().url}", flush=True)
+                self._registrar = None
+                return
+            print(*self.home.registered().trouble, flush=True)
             kept.ended()
-            self._to_register |= failed
-        if self._to_register and kept.process is None and time.monotonic() >= kept.not_before:
-            self._to_register = False
-            self._registrar = replace(kept, part=registrar(self.home, self._wanted, self._port))
-            self._start(self._registrar)
+        if kept.due():
+            kept.start(self.home)
 
     def _bound_logs(self) -> None:
         for log in self.home.logs.glob("*.log"):
             if log.stat().st_size > MOST_LOG_BYTES:
                 log.with_suffix(".log.1").write_bytes(log.read_bytes())
-                log.open("r+").truncate(0)  # who writes it appends
+                os.truncate(log, 0)  # who writes to it appends
 
     def _stop(self) -> None:
         """Stop everything, the server last: until then the others can tell it how they ended."""
@@ -216,25 +233,15 @@ class Supervisor:
         processes.sweep(self.home)
 
 
-def _ports_told(home: Home) -> list[int]:
-    port = home.place().url.rpartition(":")[2]
-    return [int(port)] if port.isdecimal() else []
-
-
-def start(home: Home) -> subprocess.Popen[bytes]:
-    """Start a supervisor in the background."""
-    with (home.logs / "supervisor.log").open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.server.supervisor"], cwd=home.root, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_with_home(home),
-        )  # fmt: skip
-
-
-def _with_home(home: Home) -> dict[str, str]:
-    import os
-
-    return {**os.environ, "RUSHES_HOME": str(home.root)}
+def main() -> int:
+    """Supervise the home of this user."""
+    try:
+        Supervisor(find_home()).run()
+    except ServerError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    Supervisor(find_home()).run()
+    sys.exit(main())

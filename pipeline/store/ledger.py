@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pipeline.media import Modality, Outcome
 from pipeline.recipe import MADE_FROM
 from pipeline.store.discover import Found
+from pipeline.store.forgotten import Forgotten
 from pipeline.store.schemas import AssetRow, Location
 
 
@@ -21,13 +22,16 @@ class Plan:
     skipped: list[Found] = field(default_factory=list)
     unchanged: dict[str, list[Location]] = field(default_factory=dict)
     """asset_id → its locations that are as they were."""
+    forgotten: set[str] = field(default_factory=set)
+    """Ids of forgotten assets that still lie there."""
 
 
 class Ledger:
     """What the table assets says, by asset and by location."""
 
-    def __init__(self, rows: Iterable[AssetRow]) -> None:
+    def __init__(self, rows: Iterable[AssetRow], forgotten: Forgotten | None = None) -> None:
         self.rows = {row.asset_id: row for row in rows}
+        self._forgotten = forgotten
         self._by_place = {
             place.location: (row, place) for row in self.rows.values() for place in row.locations
         }  # fmt: skip
@@ -40,6 +44,9 @@ class Ledger:
         """Sort what was found into what is done and what is to do. Opens no file."""
         plan = Plan()
         for file in found:
+            if self._forgotten and (forgotten := self._forgotten.at(file.place)):
+                plan.forgotten.add(forgotten)
+                continue
             if file.skip:
                 plan.skipped.append(file)
                 continue
@@ -58,7 +65,7 @@ def stale(row: AssetRow | None, recipe: Mapping[Modality, str]) -> frozenset[Mod
     media = row.facts.media if row and row.facts else None
     if row is None or row.outcome == Outcome.DELETED:
         return frozenset(Modality)
-    if row.outcome == Outcome.SKIPPED:
+    if row.outcome in (Outcome.SKIPPED, Outcome.FORGOTTEN):
         return frozenset()
     return frozenset(m for m in MADE_FROM[media] if row.recipe.get(m) != recipe[m])
 

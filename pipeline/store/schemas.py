@@ -56,6 +56,9 @@ MOMENTS = pa.schema(
     ]
 )
 
+SCHEMAS = {"assets": ASSETS, "moments": MOMENTS}
+"""The columns of each table."""
+
 
 @dataclass(frozen=True, order=True)
 class Location:

@@ -14,8 +14,9 @@ from pipeline.store.thumbs import read_thumb
 
 
 def stored_moments(tables: Tables, thumbs: Path, asset_id: str, modalities: frozenset[Modality]) -> Iterator[Moment]:
-    """Yield the visible moments of one asset in some modalities."""
-    for row in tables.moments([asset_id]).to_pylist():
+    """Yield the visible moments of one asset in some modalities, in the order of time."""
+    rows = tables.moments([asset_id]).sort_by([("start_seconds", "ascending"), ("moment_id", "ascending")])
+    for row in rows.to_pylist():
         if row["modality"] in modalities:
             thumb = row["thumb"]
             yield Moment(

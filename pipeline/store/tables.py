@@ -7,6 +7,9 @@ and the folder goes. `recover` finishes what was staged and not finished. Repeat
 question is asked before each commit, and so also answers for a commit whose outcome is unknown.
 
 A batch that redoes assets replaces their rows in the same Delta commit that adds the new ones.
+
+What was forgotten (`pipeline.store.forgotten`) is not shown, whatever the files still hold, and not committed, however
+it was staged.
 """
 
 from __future__ import annotations
@@ -14,21 +17,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipeline.errors import ArchiveError, IntegrityError
-from pipeline.media import Modality
-from pipeline.store.schemas import ASSETS, MOMENTS, AssetRow, asset_rows, asset_table
+from pipeline.media import Modality, Outcome
+from pipeline.store.files import sync_folder, write_synced
+from pipeline.store.forgotten import Forgotten
+from pipeline.store.schemas import SCHEMAS, AssetRow, asset_rows, asset_table
+
+T = TypeVar("T")
 
 APPLICATION = "rushes-ingest"
-_SCHEMAS = {"assets": ASSETS, "moments": MOMENTS}
+ATTEMPTS = 3
+"""How often a table is opened that somebody cleans up at the same time."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,13 @@ class Tables:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.forgotten = Forgotten(root)
         self._pending = root / "pending"
 
     def create(self) -> None:
         """Make the tables that do not exist yet, and add the columns that those of an older version lack."""
         for name, partitions in (("assets", None), ("moments", ["space"])):
-            wanted = _SCHEMAS[name]
+            wanted = SCHEMAS[name]
             table = DeltaTable.create(str(self.root / name), schema=wanted, partition_by=partitions, mode="ignore")
             known = {column.name for column in table.schema().fields}
             if missing := [column for column in Schema.from_arrow(wanted).fields if column.name not in known]:
@@ -74,12 +84,18 @@ class Tables:
         return True
 
     def assets(self) -> list[AssetRow]:
-        """Return the ledger: one row per asset."""
-        return asset_rows(self._open("assets").to_pyarrow_table())
+        """Return the ledger: one row per asset. Of a forgotten one it says no more than that."""
+        gone = self.forgotten.ids
+        rows = [row for row in self.stored_assets() if row.asset_id not in gone]
+        return rows + [AssetRow(asset_id, Outcome.FORGOTTEN) for asset_id in sorted(gone)]
+
+    def stored_assets(self) -> list[AssetRow]:
+        """Return the rows that the table assets holds, with those of forgotten assets that are still to be removed."""
+        return self.read("assets", lambda table: asset_rows(table.to_pyarrow_table()))
 
     def versions(self) -> dict[str, int]:
-        """Return the version of each table."""
-        return {name: self._open(name).version() for name in ("assets", "moments")}
+        """Return for each table the number of the last change of its rows; compaction does not change any."""
+        return {name: self.committed(name) for name in SCHEMAS}
 
     def moments(self, asset_ids: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the visible moments: those that were made by the recipe that their asset's row names.
@@ -88,72 +104,109 @@ class Tables:
             asset_ids: only of these assets; None: of all.
             columns: only these columns; None: all.
         """
-        assets = self._open("assets").to_pyarrow_table(columns=["asset_id", "recipe"])
+        assets = self.read("assets", lambda table: table.to_pyarrow_table(columns=["asset_id", "recipe"]))
+        gone = self.forgotten.ids
         current = {
             f"{asset_id}/{modality}/{fingerprint}"
             for asset_id, recipe in zip(assets["asset_id"].to_pylist(), assets["recipe"].to_pylist(), strict=True)
             for modality, fingerprint in recipe or ()
+            if asset_id not in gone
         }
-        dataset = self._open("moments").to_pyarrow_dataset()
-        wanted = None if asset_ids is None else pc.field("asset_id").isin(list(asset_ids))
         needed = None if columns is None else list(dict.fromkeys([*columns, "asset_id", "modality", "recipe"]))
-        table = dataset.to_table(columns=needed, filter=wanted)
+        if asset_ids is None:
+            table = self.read("moments", lambda table: table.to_pyarrow_table(columns=needed))
+        else:
+            table = self.stored("moments", asset_ids, needed)
         made = pc.binary_join_element_wise(table["asset_id"], table["modality"], table["recipe"], "/")
         visible = table.filter(pc.is_in(made, value_set=pa.array(sorted(current), type=made.type)))
         return visible if columns is None else visible.select(list(columns))
 
+    def stored(self, name: str, asset_ids: Iterable[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the rows of some assets as a table holds them, visible or not, in any order.
+
+        By Delta's own scan: Arrow's refuses to filter files whose statistics come out of a checkpoint.
+        """
+        wanted, schema = list(asset_ids), SCHEMAS[name]
+        if columns is not None:
+            schema = pa.schema([schema.field(column) for column in columns])
+        if not wanted:
+            return schema.empty_table()
+        found = self.read(name, lambda table: pa.table(table.scan(schema.names, among(wanted)).read_all()))
+        return found.cast(schema)
+
     def _stage(self, batch: Batch) -> None:
-        number = max(self._committed("assets"), self._committed("moments")) + 1
+        number = max(self.versions().values()) + 1
         staging = self.root / f".staging-{os.getpid()}"
         staging.mkdir(parents=True)
         replaces = {asset_id: sorted(modalities) for asset_id, modalities in batch.replaces.items()}
         known = set(self._known_ids())
         overwrite = [row.asset_id for row in batch.assets if row.asset_id in known]
         plan = {"number": number, "replaces": replaces, "overwrites": overwrite}
-        _write(staging / "plan.json", json.dumps(plan).encode())
-        _write(staging / "moments.arrow", _ipc(batch.moments))
-        _write(staging / "assets.arrow", _ipc(asset_table(batch.assets)))
-        _sync_folder(staging)
+        write_synced(staging / "plan.json", json.dumps(plan).encode())
+        write_synced(staging / "moments.arrow", _ipc(batch.moments))
+        write_synced(staging / "assets.arrow", _ipc(asset_table(batch.assets)))
+        sync_folder(staging)
         staging.replace(self._pending)
-        _sync_folder(self.root)
+        sync_folder(self.root)
 
     def _finish(self) -> None:
+        plan, rows = self._staged()
+        moments, assets = (self._without_forgotten(rows[name]) for name in ("moments", "assets"))
+        self._append("moments", moments, plan["number"], _moments_predicate(plan["replaces"], moments))
+        self._append("assets", assets, plan["number"], _assets_predicate(plan["overwrites"], assets))
+        shutil.rmtree(self._pending)
+
+    def staged_moments(self) -> pa.Table:
+        """Return the rows for the table moments that a killed run has staged, and the next `recover` commits."""
+        return self._staged()[1]["moments"] if self._pending.exists() else SCHEMAS["moments"].empty_table()
+
+    def _staged(self) -> tuple[dict[str, Any], dict[str, pa.Table]]:
         try:
             plan = json.loads((self._pending / "plan.json").read_bytes())
             rows = {
                 name: _widened(pa.ipc.open_file(self._pending / f"{name}.arrow").read_all(), schema)
-                for name, schema in _SCHEMAS.items()
+                for name, schema in SCHEMAS.items()
             }
         except (OSError, ValueError, pa.ArrowException) as exc:
             raise IntegrityError(
                 f"The staged batch {self._pending} cannot be read ({exc}); move the folder away and ingest again."
             ) from exc
-        moments, assets = rows["moments"], rows["assets"]
-        self._append("moments", moments, plan["number"], _moments_predicate(plan["replaces"], moments))
-        self._append("assets", assets, plan["number"], _assets_predicate(plan["overwrites"], assets))
-        shutil.rmtree(self._pending)
+        return plan, rows
+
+    def _without_forgotten(self, rows: pa.Table) -> pa.Table:
+        gone = pa.array(sorted(self.forgotten.ids), pa.string())
+        return rows.filter(pc.invert(pc.is_in(rows["asset_id"], value_set=gone)))
 
     def _append(self, name: str, rows: pa.Table, number: int, replaced: str | None) -> None:
-        if self._committed(name) >= number:
+        if self.committed(name) >= number:
             return
-        once = CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
+        once = commit_number(number)
         if replaced is None:
             write_deltalake(str(self.root / name), rows, mode="append", commit_properties=once)
         else:
             write_deltalake(str(self.root / name), rows, mode="overwrite", predicate=replaced, commit_properties=once)
 
-    def _committed(self, name: str) -> int:
-        return self._open(name).transaction_version(APPLICATION) or 0
+    def committed(self, name: str) -> int:
+        """Return the number of the last batch, or removal, that a table has."""
+        return self.read(name, lambda table: table.transaction_version(APPLICATION) or 0)
 
     def _known_ids(self) -> list[str]:
-        ids: list[str] = self._open("assets").to_pyarrow_table(columns=["asset_id"])["asset_id"].to_pylist()
+        ids: list[str] = self.read("assets", lambda table: table.to_pyarrow_table(columns=["asset_id"]))[
+            "asset_id"
+        ].to_pylist()
         return ids
 
-    def _open(self, name: str) -> DeltaTable:
-        try:
-            return DeltaTable(str(self.root / name))
-        except TableNotFoundError as exc:
-            raise ArchiveError(f"There is no table at {self.root / name} yet; run `rushes ingest` first.") from exc
+    def read(self, name: str, ask: Callable[[DeltaTable], T]) -> T:
+        """Ask a table as it is now; again, if files were taken away meanwhile since they had gone out of force."""
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                return ask(DeltaTable(str(self.root / name)))
+            except TableNotFoundError as exc:
+                raise ArchiveError(f"There is no table at {self.root / name} yet; run `rushes ingest` first.") from exc
+            except (OSError, DeltaError):
+                if not attempts_left:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
 
 def _moments_predicate(replaces: Mapping[str, Sequence[str]], rows: pa.Table) -> str | None:
@@ -169,7 +222,17 @@ def _moments_predicate(replaces: Mapping[str, Sequence[str]], rows: pa.Table) ->
 
 
 def _assets_predicate(overwrites: Sequence[str], rows: pa.Table) -> str | None:
-    return f"asset_id IN ({_quoted(rows['asset_id'].to_pylist())})" if overwrites else None
+    return among(rows["asset_id"].to_pylist()) if overwrites and len(rows) else None
+
+
+def among(asset_ids: Iterable[str]) -> str:
+    """Return the SQL condition for the rows of some assets."""
+    return f"asset_id IN ({_quoted(asset_ids)})"
+
+
+def commit_number(number: int) -> CommitProperties:
+    """Return what makes a Delta commit the change with this number."""
+    return CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -192,18 +255,3 @@ def _ipc(table: pa.Table) -> pa.Buffer:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
-
-
-def _write(path: Path, content: bytes | pa.Buffer) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from index.measures import resampled
 from tests.benchmarks.processes import load
 
 RESAMPLES = 10_000
@@ -49,9 +50,8 @@ def at_most(name: str, value: float, unit: str, bound: float, **said: str) -> Fi
 
 def interval_of_mean(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """Return the 95% bootstrap interval of the mean: the values are drawn again, with replacement."""
-    drawn = np.random.default_rng(seed).choice(np.asarray(values, np.float64), (RESAMPLES, len(values)))
-    low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+    interval = resampled(values, np.mean, seed)
+    return interval.low, interval.high
 
 
 def interval_of_ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> tuple[float, float]:

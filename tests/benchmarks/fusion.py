@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from encoders.fusion import unit
 from index.query import Questioner
+from index.truths import SHARED, Place, is_moment
 from pipeline.archive import Archive
 from pipeline.media import Media, Modality, Moment, Outcome
 from pipeline.recipe import Models
@@ -22,7 +23,7 @@ from pipeline.store.stored import stored_moments
 from pipeline.store.tables import Tables
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.retrieval import Asking, K, share_found
-from tests.benchmarks.truths import SHARED, Place, Question, Truths, is_moment
+from tests.benchmarks.truths import Question, Truths
 
 FUSED = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH)
 STEPS = 20

@@ -17,17 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import index
+from index.truths import Place, is_file, is_moment
 from pipeline.media import Modality
 from tests.benchmarks.figures import Figure, at_least, at_most, interval_of_mean, table
 from tests.benchmarks.truths import (
-    Place,
     Question,
     Truths,
     begins_strictly,
     begins_where_said,
     files_of,
-    is_file,
-    is_moment,
     read_speech_texts,
     read_truths,
 )

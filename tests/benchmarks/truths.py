@@ -11,20 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from index.hits import Hit
+from index.truths import Place, is_moment
 
 NEAR_SECONDS = 2.0
 """How far before or after a clip's beginning a hit may begin."""
-SHARED = 0.5
-"""How much of the shorter of two intervals must lie in the other for them to be the same moment."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A file, or the interval [start_seconds, stop_seconds) of one."""
-
-    file: str
-    start_seconds: float = 0.0
-    stop_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,23 +82,6 @@ def read_speech_texts(path: Path) -> dict[str, str]:
         if separator and not line.startswith(";") and len(text.strip()) > len(texts.get(clip, "")):
             texts[clip] = text.strip()
     return {clip: text for clip, text in texts.items() if not text.startswith(("(", "["))}
-
-
-def is_file(hit: Hit, place: Place) -> bool:
-    """Tell whether a hit is the file."""
-    return hit.uri == place.file
-
-
-def is_moment(hit: Hit, place: Place) -> bool:
-    """Tell whether a hit is the moment: the right file, and at least half of the shorter interval shared.
-
-    Words about a whole film (its name, its title) span all of it and so say nothing of when: they never count.
-    """
-    if hit.uri != place.file or hit.modality == "text":
-        return False
-    shared = min(hit.stop_seconds, place.stop_seconds) - max(hit.start_seconds, place.start_seconds)
-    shorter = min(hit.stop_seconds - hit.start_seconds, place.stop_seconds - place.start_seconds)
-    return shared > 0 and shared >= SHARED * shorter
 
 
 def begins_where_said(hit: Hit, place: Place) -> bool:

@@ -1,0 +1,142 @@
+"""What happens in a folder: told by the system where it can, looked for where it cannot."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flows.bursts import Burst, is_left_out
+
+LOOK_AGAIN_SECONDS = 10.0
+"""How often a folder that is not there is looked for, and one that is there is checked to be the same."""
+POLL_SECONDS = 30.0
+"""How often a folder is looked through where the system does not tell: on network mounts, or beyond its limits."""
+REMOTE = frozenset({
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ncpfs",
+    "virtiofs", "vboxsf", "davfs", "drvfs", "fuse",
+})  # fmt: skip
+"""File systems whose files change without this machine's doing."""
+_STEP_MS = 100
+_GATHER_MS = 1000
+
+
+def follow(folder: Path, archive: Path, burst: Burst, stop: threading.Event, say: Callable[[str], None]) -> None:
+    """Note in a burst what arrives in a folder and below, until stopped. Compares nothing at the start.
+
+    A folder that is not there (an unplugged disk) is told once and looked for again; when it is back, something may
+    have come with it, so that alone counts as an arrival.
+
+    Args:
+        folder: the source.
+        archive: the archive's own folder; what happens there is its own doing.
+        burst: what is told.
+        stop: set from outside.
+        say: takes a sentence for people.
+    """
+    away = polling = False
+    while not stop.is_set():
+        place = _place(folder)
+        if place is None:
+            if not away:
+                say(f"The source {folder} is not there; connect it, or correct sources in rushes.toml. Looking again.")
+            away = True
+            stop.wait(LOOK_AGAIN_SECONDS)
+            continue
+        if away:
+            say(f"The source {folder} is back.")
+            _touch_all(folder, folder, archive, burst)
+        away = False
+        try:
+            _listen(folder, place, archive, burst, stop, polling=polling)
+        except (OSError, RuntimeError) as error:
+            if _place(folder) != place:
+                continue  # it went while it was looked at
+            if polling:
+                say(f"{folder} cannot be looked through ({error}); trying again.")
+                stop.wait(LOOK_AGAIN_SECONDS)
+            else:
+                polling = True
+                say(
+                    f"The system does not watch {folder} ({error}), so it is looked through every {POLL_SECONDS:g} "
+                    "seconds; if a limit is reached, raise fs.inotify.max_user_watches and max_user_instances with "
+                    "sysctl, and start again."
+                )
+
+
+def is_remote(folder: Path) -> bool:
+    """Tell whether a folder, or one that is mounted below it, changes without this system knowing."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf8", "surrogateescape").splitlines()
+    except OSError:
+        return False
+    root, on = folder.resolve(), (Path("/"), "")
+    below = []
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        mounted = Path(left.split(" ")[4].encode("utf8", "surrogateescape").decode("unicode_escape"))
+        kind = right.split(" ")[0]
+        if root.is_relative_to(mounted) and len(mounted.parts) >= len(on[0].parts):
+            on = (mounted, kind)
+        elif mounted.is_relative_to(root):
+            below.append(kind)
+    return any(kind.partition(".")[0] in REMOTE for kind in (on[1], *below))
+
+
+def _listen(
+    folder: Path, place: tuple[int, int], archive: Path, burst: Burst, stop: threading.Event, *, polling: bool
+) -> None:
+    """Note changes until stopped, or until the folder is another than it was."""
+    import watchfiles
+
+    changes = watchfiles.watch(
+        folder,
+        watch_filter=None,
+        stop_event=stop,
+        debounce=_GATHER_MS,
+        step=_STEP_MS,
+        rust_timeout=round(LOOK_AGAIN_SECONDS * 1000),
+        yield_on_timeout=True,
+        force_polling=True if polling or is_remote(folder) else None,  # None: WATCHFILES_FORCE_POLLING decides
+        poll_delay_ms=round(POLL_SECONDS * 1000),
+        ignore_permission_denied=True,
+    )
+    for changed in changes:
+        there = [Path(name) for change, name in changed if change != watchfiles.Change.deleted]
+        for path in there:
+            _touch_all(path, folder, archive, burst)
+        if not polling and (new := next((path for path in there if path.is_dir()), None)):
+            # beyond the limit a new folder is silently not watched, but watching it once more is refused aloud
+            next(watchfiles.watch(new, recursive=False, step=1, rust_timeout=1, yield_on_timeout=True))
+        if _place(folder) != place:
+            return
+
+
+def _touch_all(path: Path, folder: Path, archive: Path, burst: Burst) -> None:
+    """Touch a file, or all files below a folder: what came with a new folder may have come before it was watched."""
+    for each in _files(path, archive):
+        parts = each.relative_to(folder).parts
+        if not is_left_out(parts):
+            burst.touch(each.relative_to(folder).as_posix(), time.monotonic(), each)
+
+
+def _files(path: Path, archive: Path) -> Iterator[Path]:
+    if path.is_relative_to(archive):
+        return
+    if not path.is_dir() or path.is_symlink():
+        yield path
+        return
+    for here, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not is_left_out([name]) and Path(here, name) != archive]
+        yield from (Path(here, name) for name in names)
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Return which folder this is: another one may be mounted in its place; None: it is not there."""
+    try:
+        facts = folder.stat()
+    except OSError:
+        return None
+    return (facts.st_dev, facts.st_ino) if folder.is_dir() else None
