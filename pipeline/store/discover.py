@@ -148,6 +148,11 @@ def local_path(location: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(location.removeprefix("file://"))))
 
 
+def without_endpoint(location: str) -> str:
+    """Return a location as people write it: an object's without its store's address, a file's as it is."""
+    return location.partition("?")[0]
+
+
 def is_left_out(name: str) -> bool:
     """Tell whether a file or folder of this name is none of ours: hidden, or on its way to another name."""
     return (name.startswith(".") and name.strip(".") != "") or name.endswith(TEMPORARY)

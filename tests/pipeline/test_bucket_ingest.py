@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from index.forget import forget
 from pipeline.archive import create_archive, open_archive
 from pipeline.errors import ArchiveError
 from pipeline.executors import local
@@ -224,6 +225,22 @@ def test_ray_gives_the_rows_that_one_process_gives(source, bucket, archive_of, t
     run(of_one)
     assert run(of_ray, executor=on_ray.run).states == Counter(indexed=3, quarantined=1, skipped=1)
     assert rows(of_ray) == rows(of_one)
+    assert copies(tmp_path) == []
+
+
+def test_an_object_that_was_forgotten_stays_so_with_what_lies_beside_it(source, bucket, archive_of, tmp_path):
+    bucket.put_folder(source)
+    bucket.put("films/show.srt", b"no transcript")
+    archive = archive_of(bucket.uri())
+    run(archive)
+    assert outcomes(archive)["films/show.srt"] == "skipped"
+    forget(archive, [f"s3://{bucket.name}/films/show.mp4"])
+    report = run(archive)
+    assert report.states["forgotten"] == 2
+    assert report.states["indexed"] == report.states["deferred"] == 0
+    bucket.put("films/again.mp4", (source / "films/show.mp4").read_bytes())
+    assert run(archive).states["forgotten"] == 2
+    assert not any("show" in uri or "again" in uri for uri in outcomes(archive))
     assert copies(tmp_path) == []
 
 
