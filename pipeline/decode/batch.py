@@ -47,7 +47,7 @@ class Batch:
         self.at_seconds.append(at_seconds)
 
     def taken(self, before_seconds: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """Take out the frames of earlier times; return uint8 [N, H, W, 3] and float64 [N]; N is 0 where there is none."""
+        """Take out the frames of earlier times, if any; return uint8 [N, H, W, 3] and float64 [N]."""
         n = bisect_left(self.at_seconds, before_seconds)
         if self._rows is None or not n:
             return np.empty((0, 0, 0, 3), np.uint8), np.empty(0)

@@ -16,10 +16,10 @@ from pipeline.decode.damage import damage_of
 from pipeline.decode.groups import Group, Grouper
 from pipeline.decode.limits import Limits
 from pipeline.decode.outline import Survey, survey
-from pipeline.decode.pieces import SLOPPY_SECONDS
+from pipeline.decode.pieces import SLOPPY_SECONDS, owners_of
 from pipeline.decode.plans import Plan, plan_film
 from pipeline.decode.sound import SoundStream, SoundTrack
-from pipeline.decode.streams import Choice, codec_name, start_timecode
+from pipeline.decode.streams import Choice, codec_name, runs_seconds, start_timecode
 from pipeline.decode.subtitles import TextTrack
 from pipeline.decode.video import Share, VideoTrack, arrivals_of
 from pipeline.decode.wire import Beat
@@ -140,7 +140,8 @@ class _Film:
         """Yield facts, contents and ending."""
         self._follow(wanted, want)
         if surveyed is not None:
-            self._watch(wanted, surveyed, Share(surveyed.starts, worker, workers))
+            owners = owners_of(surveyed.starts or (0.0,), runs_seconds(self._container), workers)
+            self._watch(wanted, surveyed, Share(surveyed.starts, tuple(owners), worker))
         self._discard_others()
         contents = self._contents()
         first: Decoded | Beat | None = None

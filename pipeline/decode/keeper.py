@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 import av
+
 from pipeline.decode import cuts, pixels, shots
 from pipeline.decode.batch import Batch
 from pipeline.decode.shape import displayed_size

@@ -35,12 +35,13 @@ class Share:
 
     starts: tuple[float, ...] = ()
     """Where the pieces begin, in seconds; fewer than two: the film is one piece."""
+    owners: tuple[int, ...] = (0,)
+    """Of each piece, the worker that decodes it."""
     worker: int = 0
-    workers: int = 1
 
     def owns(self, piece: int) -> bool:
         """Tell whether a piece is this worker's."""
-        return piece % self.workers == self.worker
+        return self.owners[piece] == self.worker
 
 
 def arrivals_of(stream: Any, origin_seconds: float, wanted: Sampling, *, enters: bool) -> Arrivals:
