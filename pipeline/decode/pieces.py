@@ -46,6 +46,16 @@ def pieces_of(key_seconds: Sequence[float], stop_seconds: float) -> list[float]:
     return starts
 
 
+def soonest(key_seconds: Sequence[float]) -> float | None:
+    """Return the one of some key frames that follows the one before it soonest; None: there are none.
+
+    >>> soonest([60.1, 60.6, 60.8, 61.3])
+    60.8
+    """
+    since = np.round(np.diff(key_seconds), 2)
+    return key_seconds[int(since.argmin()) + 1] if len(since) else next(iter(key_seconds), None)
+
+
 def owners_of(starts: Sequence[float], stop_seconds: float, workers: int) -> list[int]:
     """Return which worker decodes each piece, counted from 0: who has the least to do so far takes the next.
 

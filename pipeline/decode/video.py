@@ -5,7 +5,6 @@ Packets are gathered into groups of pictures, each group is planned, and only wh
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +37,8 @@ class Share:
     owners: tuple[int, ...] = (0,)
     """Of each piece, the worker that decodes it."""
     worker: int = 0
+    offsets: tuple[int, ...] = ()
+    """For each piece, a byte from which its beginning is found; empty: it is found by its time."""
 
     def owns(self, piece: int) -> bool:
         """Tell whether a piece is this worker's."""
@@ -82,7 +83,7 @@ class VideoTrack:
         """
         self._broken = 0
         """Frames that came out visibly broken."""
-        self._wanted, self._choice, self._share = wanted, choice, share
+        self._wanted, self._choice, self.share = wanted, choice, share
         self._tick = float(stream.time_base or 1)
         self._arrivals = arrivals_of(stream, origin_seconds, wanted, enters=enters)
         self._rate = _rate(stream)
@@ -130,26 +131,25 @@ class VideoTrack:
     @property
     def _owns_this(self) -> bool:
         """Tell whether the piece that is read now is this worker's."""
-        return self._share.owns(self._pieces.current)
+        return self.share.owns(self._pieces.current)
 
     @property
     def owns_the_end(self) -> bool:
         """Tell whether the film's last piece is this worker's, so that it should reach the end."""
-        return self._share.owns(max(0, len(self._share.starts) - 1))
+        return self.share.owns(max(0, len(self.share.starts) - 1))
 
     @property
-    def next_own_seconds(self) -> float | None:
-        """Return where to seek: this worker's next piece, if the one that is read now is another's; infinity: none."""
+    def next_own(self) -> int | None:
+        """Return this worker's next piece, where another's is read now; after its last one the number of all."""
         if self._is_sought or self._owns_this:
             return None
-        starts = self._share.starts
-        following = range(self._pieces.current + 1, len(starts))
-        return next((starts[p] for p in following if self._share.owns(p)), float("inf"))
+        pieces = range(self._pieces.current + 1, len(self.share.starts))
+        return next((piece for piece in pieces if self.share.owns(piece)), pieces.stop)
 
-    def sought(self, at_seconds: float) -> None:
-        """Note that what comes next was sought: the key frame at this time or before it."""
-        self._grouper, self._pieces.current = Grouper(), bisect_right(self._share.starts, at_seconds + 1e-6) - 2
-        self._arrivals.clock.reach(at_seconds)
+    def sought(self, piece: int) -> None:
+        """Note that what comes next was sought: the key frame that a piece begins with, or one before it."""
+        self._grouper, self._pieces.current = Grouper(), piece - 1
+        self._arrivals.clock.reach(self.share.starts[piece])
         self._is_sought = True
 
     def push(self, packet: av.Packet[Any]) -> Iterator[FrameChunk]:
