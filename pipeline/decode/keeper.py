@@ -45,6 +45,7 @@ class Keeper:
         self._detector, self._divider = cuts.CutDetector(), shots.Divider(wanted.longest_shot_seconds)
         self._scaler, self._eye = pixels.Scaler(wanted.size_px), pixels.Eye()
         self._last: tuple[float, av.VideoFrame] | None = None
+        self._looked_at: tuple[av.VideoFrame, cuts.Signature] | None = None
         self._runs = False
         """The last frame and the next come from one run of the decoder: nothing is left out between them."""
         self._kept = Batch(FLUSH_BYTES)
@@ -58,7 +59,7 @@ class Keeper:
 
     def sees_change(self, frame: av.VideoFrame) -> bool:
         """Tell whether a frame shows something else than the last one did."""
-        return self._detector.differs(self._eye.signature(frame))
+        return self._detector.differs(self._signature(frame))
 
     def glimpse(self, at: float, frame: av.VideoFrame) -> None:
         """Look at a frame for cuts only: one that was decoded out of the order of the others."""
@@ -125,13 +126,19 @@ class Keeper:
 
     def _cut_at(self, at: float, frame: av.VideoFrame, *, dense: bool) -> float | None:
         """Compare a frame with those before it, and close what is certain; return where a new shot began."""
-        cut = self._detector.push(at, self._eye.signature(frame), dense=dense)
+        cut = self._detector.push(at, self._signature(frame), dense=dense)
         seen = at if self._last is None else self._last[0]
         if cut == at and not dense and self.likely_cut is not None and seen < self.likely_cut:
             cut = self.likely_cut
         self.likely_cut = None
         self._close(self._divider.grown(seen) if cut is None else self._divider.cut(cut))
         return cut
+
+    def _signature(self, frame: av.VideoFrame) -> cuts.Signature:
+        """Return a frame's signature; the same frame may be asked about twice in a row."""
+        if self._looked_at is None or self._looked_at[0] is not frame:
+            self._looked_at = frame, self._eye.signature(frame)
+        return self._looked_at[1]
 
     def _is_aimed_at(self, cut: float, at: float) -> bool:
         """Tell whether the shot that began at the cut has a frame, or will soon have one."""

@@ -29,6 +29,16 @@ them, and a seventh of the time is saved. Errors add up along a group, but shots
 
 
 @dataclass(frozen=True)
+class _Passed:
+    """A group that was not decoded to its end."""
+
+    at_seconds: float
+    packets: Sequence[Any]
+    may_skim: Sequence[bool]
+    n_bytes: int
+
+
+@dataclass(frozen=True)
 class Share:
     """Which pieces of a film one worker decodes."""
 
@@ -99,8 +109,8 @@ class VideoTrack:
         self._entered = False
         """The decoder has taken all packets since it was entered, and can take the next."""
         self._shown: float | None = None
-        self._passed: list[tuple[float, Sequence[Any]]] = []
-        """Groups, not decoded to their end, since the last frame that was: single frames, or one short group."""
+        self._passed: list[_Passed] = []
+        """Groups, not decoded to their end, since the last frame that was: single frames, or short groups."""
         self._stop = 0.0
         context = stream.codec_context
         context.thread_count = 1  # several files at once use the cores better: 2 threads cost 8% more on two cores
@@ -127,6 +137,11 @@ class VideoTrack:
     def reached_seconds(self) -> float:
         """Return how far the film was seen."""
         return self.keeper.reached_seconds
+
+    @property
+    def _skims(self) -> bool:
+        """Tell whether frames may be left out; where that leaves large gaps, too few remain to see cuts by."""
+        return self.keeper.gap_seconds <= GAP_SECONDS
 
     @property
     def _owns_this(self) -> bool:
@@ -158,7 +173,8 @@ class VideoTrack:
         for group, packets in due:
             yield from self._advance(group, packets)
             if self._owns_this:
-                group = replace(group, closes=group.closes or self._pieces.ends_at(group.stop_seconds))
+                if self._pieces.ends_at(group.stop_seconds):
+                    group = replace(group, closes=True)
                 yield from self._work(group, packets, self._planner.plan(group))
 
     def finish(self) -> Iterator[FrameChunk]:
@@ -189,7 +205,8 @@ class VideoTrack:
         goes_on = plan.n_decoded == len(packets) > 1
         if self._entered or not group.keyed:
             self._passed = []
-        if self._passed and goes_on:  # the next group may need the decoder as it is then: look before it is entered
+        if self._passed and goes_on and self._decoder.may_hold_back(len(packets)):
+            # The next group needs the decoder as this one leaves it: look before it is entered.
             key = self._decoder.peek(packets[0])
             if key is not None and self.keeper.sees_change(key):
                 yield from self._look_back()
@@ -228,9 +245,7 @@ class VideoTrack:
 
     def _frames(self, packets: Sequence[Any], plan: GroupPlan, rows: Sequence[int], *, leaves: bool) -> Iterator[Any]:
         for row in rows:
-            # Where what was left out leaves larger gaps, too few frames remain to see cuts by: then all are decoded.
-            sparse = self.keeper.gap_seconds > GAP_SECONDS
-            yield from self._decoder.frames(packets[row], skim=bool(plan.may_skim[row]) and not sparse)
+            yield from self._decoder.frames(packets[row], skim=bool(plan.may_skim[row]) and self._skims)
         if leaves:
             self._entered = False
             yield from self._decoder.drained()
@@ -245,21 +260,21 @@ class VideoTrack:
         if self._choice.mode == Mode.KEYFRAMES:
             return  # nothing else is decoded then
         if is_short and plan.n_decoded < len(packets):
-            held = sum(packet.size for _, packets in self._passed for packet in packets)
-            if held > _MOST_PASSED_BYTES:
+            if sum(passed.n_bytes for passed in self._passed) > _MOST_PASSED_BYTES:
                 self._passed = []
-            self._passed.append((float(group.at_seconds[0]), packets))
+            skims = plan.may_skim.tolist()
+            self._passed.append(_Passed(float(group.at_seconds[0]), packets, skims, int(group.sizes.sum())))
         elif plan.n_decoded < len(packets):
             self._passed = []
 
     def _look_back(self) -> Iterator[FrameChunk]:
         """Find the cut between the last frame that was seen and a key frame that differs, in what was passed by."""
         passed, self._passed = self._passed, []
-        if any(len(packets) > 1 for _, packets in passed):
-            self._frame_clock.reach(passed[0][0])
-            for _, packets in passed:
-                for packet in packets:
-                    for frame in self._decoder.frames(packet, skim=False):
+        if any(len(group.packets) > 1 for group in passed):
+            self._frame_clock.reach(passed[0].at_seconds)
+            for group in passed:
+                for packet, skim in zip(group.packets, group.may_skim, strict=True):
+                    for frame in self._decoder.frames(packet, skim=skim and self._skims):
                         yield from self._show(frame)
             self._entered = True
             yield from self._leave()
@@ -267,9 +282,9 @@ class VideoTrack:
         low, high, first = 0, len(passed), None  # every frame is a key frame: by bisection
         while low < high:
             middle = (low + high) // 2
-            seen = self._decoder.peek(passed[middle][1][0])
+            seen = self._decoder.peek(passed[middle].packets[0])
             if seen is not None and self.keeper.sees_change(seen):
-                high, first = middle, (passed[middle][0], seen)
+                high, first = middle, (passed[middle].at_seconds, seen)
             else:
                 low = middle + 1
         if first is not None:
