@@ -7,8 +7,8 @@ from typing import Any
 
 import av
 
-from pipeline.decode.pieces import SLOPPY_SECONDS
-from pipeline.decode.video import Share, VideoTrack
+from pipeline.decode.pieces import SLOPPY_SECONDS, Share
+from pipeline.decode.video import VideoTrack
 from pipeline.errors import MediaError
 
 

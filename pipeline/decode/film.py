@@ -17,12 +17,12 @@ from pipeline.decode.demuxer import demuxed, demuxed_pieces, opened
 from pipeline.decode.groups import Group, Grouper
 from pipeline.decode.limits import Limits
 from pipeline.decode.outline import Survey, survey
-from pipeline.decode.pieces import owners_of
+from pipeline.decode.pieces import Share, owners_of
 from pipeline.decode.plans import Plan, plan_film
 from pipeline.decode.sound import SoundStream, SoundTrack
 from pipeline.decode.streams import Choice, codec_name, runs_seconds, start_timecode
 from pipeline.decode.subtitles import TextTrack
-from pipeline.decode.video import Share, VideoTrack, arrivals_of
+from pipeline.decode.video import VideoTrack, arrivals_of
 from pipeline.decode.wire import Beat
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -86,3 +87,20 @@ class Pieces:
         """Tell whether a key frame at this time begins the next piece."""
         following = self.starts[self.current + 1 : self.current + 2]
         return bool(following) and key_seconds >= following[0] - SLOPPY_SECONDS
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which pieces of a film one worker decodes."""
+
+    starts: tuple[float, ...] = ()
+    """Where the pieces begin, in seconds; fewer than two: the film is one piece."""
+    owners: tuple[int, ...] = (0,)
+    """Of each piece, the worker that decodes it."""
+    worker: int = 0
+    offsets: tuple[int, ...] = ()
+    """For each piece, a byte from which its beginning is found; empty: it is found by its time."""
+
+    def owns(self, piece: int) -> bool:
+        """Tell whether a piece is this worker's."""
+        return self.owners[piece] == self.worker
