@@ -19,6 +19,9 @@ ROWS, COLUMNS = 9, 16
 SAMPLES = 4
 """Luma samples to the side of a block; their mean takes the noise out."""
 
+_MEANS = np.repeat(np.eye(COLUMNS, dtype=np.float32), SAMPLES, axis=0) / SAMPLES**2
+"""float32 [COLUMNS * SAMPLES, COLUMNS]: sums of columns of samples → means of blocks."""
+
 _CUT = 0.33
 _SUREST = 0.75
 """However lively a shot is, a change of this size is a cut."""
@@ -46,7 +49,8 @@ class Signature:
     energy: float = field(init=False)
 
     def __post_init__(self) -> None:
-        shape = (self.blocks - self.blocks.mean((1, 2), keepdims=True)).ravel()
+        planes = self.blocks.reshape(3, -1)
+        shape = (planes - np.add.reduce(planes, 1, keepdims=True) / planes.shape[1]).ravel()
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "energy", float(shape @ shape))
 
@@ -59,7 +63,7 @@ def signature(luma: NDArray[np.uint8], chroma: NDArray[np.uint8]) -> Signature:
         chroma: uint8 [2, ROWS, COLUMNS].
     """
     blocks = np.empty((3, ROWS, COLUMNS), np.float32)
-    blocks[0] = luma.reshape(ROWS, SAMPLES, COLUMNS, SAMPLES).mean((1, 3), dtype=np.float32)
+    blocks[0] = luma.reshape(ROWS, SAMPLES, -1).sum(1, dtype=np.uint16) @ _MEANS
     blocks[1:] = chroma
     histogram = np.bincount(luma.ravel() >> 4, minlength=16) / np.float32(luma.size)
     return Signature(blocks, histogram.astype(np.float32))

@@ -13,15 +13,16 @@ from av.stream import Discard
 
 from pipeline.decode import allowlist
 from pipeline.decode.damage import damage_of
+from pipeline.decode.demuxer import demuxed, demuxed_pieces, opened
 from pipeline.decode.groups import Group, Grouper
 from pipeline.decode.limits import Limits
 from pipeline.decode.outline import Survey, survey
-from pipeline.decode.pieces import SLOPPY_SECONDS
+from pipeline.decode.pieces import Share, owners_of
 from pipeline.decode.plans import Plan, plan_film
 from pipeline.decode.sound import SoundStream, SoundTrack
-from pipeline.decode.streams import Choice, codec_name, start_timecode
+from pipeline.decode.streams import Choice, codec_name, runs_seconds, start_timecode
 from pipeline.decode.subtitles import TextTrack
-from pipeline.decode.video import Share, VideoTrack, arrivals_of
+from pipeline.decode.video import VideoTrack, arrivals_of
 from pipeline.decode.wire import Beat
 from pipeline.errors import MediaError
 from pipeline.media import Decoded, Ending, Facts, Media, Modality, Sampling
@@ -56,7 +57,7 @@ def decode_film(
         MediaError: `unreadable`, `no_streams`, `too_many_streams:N`, `too_large:WxH` or `unsupported_codec:NAME`.
     """
     surveyed = None
-    with _opened(fd, demuxers) as container:
+    with opened(fd, demuxers) as container:
         film = _Film(container, limits, fd)
         if Modality.VISUAL in want:
             surveyed = film.survey(wanted)
@@ -64,7 +65,7 @@ def decode_film(
             yield from film.run(wanted, want, surveyed, worker, workers)
             return
     os.lseek(fd, 0, os.SEEK_SET)
-    with _opened(fd, demuxers) as container:
+    with opened(fd, demuxers) as container:
         yield from _Film(container, limits, fd).run(wanted, want, surveyed, worker, workers)
 
 
@@ -74,26 +75,15 @@ def plan_of(fd: int, demuxers: tuple[str, ...], wanted: Sampling, limits: Limits
     Raises:
         MediaError: as `decode_film`; `no_pictures` where it has only sound.
     """
-    with _opened(fd, demuxers) as container:
+    with opened(fd, demuxers) as container:
         surveyed = _Film(container, limits, fd).survey(wanted)
         if surveyed is None:
             raise MediaError("no_pictures", "only pictures that move are planned")
     os.lseek(fd, 0, os.SEEK_SET)
-    with _opened(fd, demuxers) as container:
+    with opened(fd, demuxers) as container:
         return plan_film(
             _Film(container, limits, fd).groups(wanted, surveyed), surveyed.choice, surveyed.starts, wanted
         )
-
-
-def _opened(fd: int, demuxers: tuple[str, ...]) -> Any:
-    # The protocol `fd` reads this one descriptor and can open nothing else, whatever a demuxer asks for.
-    options = {"fd": str(fd), "protocol_whitelist": "fd", "format_whitelist": ",".join(demuxers)}
-    try:
-        return av.open("fd:", options=options, metadata_errors="replace")
-    except av.error.MemoryError:
-        raise
-    except (av.error.FFmpegError, ValueError) as exc:
-        raise MediaError("unreadable", getattr(exc, "strerror", None) or str(exc)) from exc
 
 
 class _Film:
@@ -127,7 +117,7 @@ class _Film:
         arrivals = arrivals_of(self._video, self._origin, wanted, enters=surveyed.enters)
         grouper = Grouper[Any]()
         with suppress(av.error.FFmpegError, ValueError):  # it is broken here: the plan ends
-            for packet in self._demuxed([self._video]):
+            for packet in demuxed(self._container, [self._video]):
                 if packet.size:
                     for group, _ in grouper.push(arrivals.of(packet)):
                         yield group
@@ -140,7 +130,8 @@ class _Film:
         """Yield facts, contents and ending."""
         self._follow(wanted, want)
         if surveyed is not None:
-            self._watch(wanted, surveyed, Share(surveyed.starts, worker, workers))
+            owners = owners_of(surveyed.starts or (0.0,), runs_seconds(self._container), workers)
+            self._watch(wanted, surveyed, Share(surveyed.starts, tuple(owners), worker, surveyed.offsets))
         self._discard_others()
         contents = self._contents()
         first: Decoded | Beat | None = None
@@ -206,29 +197,11 @@ class _Film:
                 yield text
 
     def _packets(self) -> Iterator[Any]:
-        """Yield the packets of all tracks; pass over the pieces of the film that are others' work."""
+        """Yield the packets of all tracks."""
         streams = [self._container.streams[index] for index in self.tracks]
-        alone = self.pictures if len(streams) == 1 else None
-        while True:
-            for packet in self._demuxed(streams):
-                yield packet
-                if alone is not None and (at := alone.next_own_seconds) is not None:
-                    break
-            else:
-                return
-            if at == float("inf"):
-                return
-            stream = streams[0]
-            self._container.seek(round((at + SLOPPY_SECONDS + self._origin) / stream.time_base), stream=stream)
-            alone.sought(at)
-
-    def _demuxed(self, streams: list[Any]) -> Iterator[Any]:
-        packets = self._container.demux(streams)
-        while True:
-            try:
-                yield next(packets)
-            except (StopIteration, IndexError):
-                return  # PyAV trips over a stream that began half-way, at the end, once all others were flushed
+        if self.pictures is not None and len(streams) == 1:
+            return demuxed_pieces(self._container, self.pictures, self._video, self._origin)
+        return demuxed(self._container, streams)
 
     def _started(self) -> float:
         """Return the time stamp in seconds that is the asset's time zero: where the file starts.

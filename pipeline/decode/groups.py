@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,7 @@ class Group:
         return Group(self.at_seconds[:n], self.sizes[:n], float(self.at_seconds[0]))
 
 
-@dataclass(frozen=True)
-class Arrival(Generic[Item]):
+class Arrival(NamedTuple, Generic[Item]):
     """A packet of a video stream, as far as planning goes."""
 
     at_seconds: float
@@ -99,9 +98,11 @@ class Arrivals:
 
     def of(self, packet: Any) -> Arrival[Any]:
         """Return a packet as an arrival."""
-        stamp = packet.pts if packet.pts is not None else packet.dts
+        stamp, duration = packet.pts, packet.duration
+        if stamp is None:
+            stamp = packet.dts
         at = self.clock.seconds(None if stamp is None else stamp * self._tick)
-        seconds = min(packet.duration * self._tick if packet.duration else self._usual, self._longest)
+        seconds = min(duration * self._tick if duration else self._usual, self._longest)
         is_key = packet.is_keyframe and (self._enters or not self._entered)
         self._entered |= is_key
         return Arrival(at, seconds, packet.size, is_key, packet)

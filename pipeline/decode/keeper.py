@@ -6,15 +6,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.decode import cuts, pixels, shots
+from pipeline.decode.batch import Batch
 from pipeline.decode.shape import displayed_size
 from pipeline.media import FrameChunk, Sampling
 
-FLUSH_BYTES = 48_000_000
-"""Frames are handed over at the next shot's end once they weigh this much, however short the time."""
+FLUSH_BYTES = 6_000_000
+"""Frames are handed over at the next shot's end once they weigh this much, however short the time: soon, so that who
+waits for them takes them while the next are decoded, and so little that the memory of the last ones is used again."""
 GAP_SECONDS = 0.25
 """Frames further apart than this are not compared as neighbours."""
 _EPSILON = 1e-3
@@ -45,9 +45,10 @@ class Keeper:
         self._detector, self._divider = cuts.CutDetector(), shots.Divider(wanted.longest_shot_seconds)
         self._scaler, self._eye = pixels.Scaler(wanted.size_px), pixels.Eye()
         self._last: tuple[float, av.VideoFrame] | None = None
+        self._looked_at: tuple[av.VideoFrame, cuts.Signature] | None = None
         self._runs = False
         """The last frame and the next come from one run of the decoder: nothing is left out between them."""
-        self._kept: list[tuple[float, NDArray[np.uint8]]] = []
+        self._kept = Batch(FLUSH_BYTES)
         self._bounds: list[float] = []
 
     def aim(self, targets: Iterable[float]) -> None:
@@ -58,7 +59,7 @@ class Keeper:
 
     def sees_change(self, frame: av.VideoFrame) -> bool:
         """Tell whether a frame shows something else than the last one did."""
-        return self._detector.differs(self._eye.signature(frame))
+        return self._detector.differs(self._signature(frame))
 
     def glimpse(self, at: float, frame: av.VideoFrame) -> None:
         """Look at a frame for cuts only: one that was decoded out of the order of the others."""
@@ -87,7 +88,8 @@ class Keeper:
         if cut is not None and self._keeps_at_cuts and not self._is_aimed_at(cut, at):
             self._keep(at, frame)
         self._last, self._runs, self.reached_seconds = (at, frame), True, max(self.reached_seconds, at)
-        if self._bounds and (self._bounds[-1] - self._bounds[0] >= self._wanted.chunk_seconds or self._heavy()):
+        heavy = self._kept.n_bytes >= FLUSH_BYTES
+        if self._bounds and (heavy or self._bounds[-1] - self._bounds[0] >= self._wanted.chunk_seconds):
             yield from self._flush()
 
     def leave(self) -> None:
@@ -112,19 +114,19 @@ class Keeper:
         stop = max(at, stop_seconds)
         self.leave()
         cut = self._detector.finish()
-        if cut is not None and stop - cut >= shots.SHORTEST_SECONDS and any(t >= cut for t, _ in self._kept):
+        if cut is not None and stop - cut >= shots.SHORTEST_SECONDS and self._kept.reaches(cut):
             self._close(self._divider.cut(cut))
-        if not self._kept:
+        if not self._kept.at_seconds:
             self._keep(at, frame)  # a shot that ends before its first target: better this frame than none
         self._close(self._divider.end(stop))
         self._last, self.reached_seconds = None, max(self.reached_seconds, stop)
         yield from self._flush()
         self._detector, self._divider = cuts.CutDetector(), shots.Divider(self._wanted.longest_shot_seconds)
-        self._kept, self._bounds = [], []
+        self._kept, self._bounds = Batch(FLUSH_BYTES), []
 
     def _cut_at(self, at: float, frame: av.VideoFrame, *, dense: bool) -> float | None:
         """Compare a frame with those before it, and close what is certain; return where a new shot began."""
-        cut = self._detector.push(at, self._eye.signature(frame), dense=dense)
+        cut = self._detector.push(at, self._signature(frame), dense=dense)
         seen = at if self._last is None else self._last[0]
         if cut == at and not dense and self.likely_cut is not None and seen < self.likely_cut:
             cut = self.likely_cut
@@ -132,31 +134,31 @@ class Keeper:
         self._close(self._divider.grown(seen) if cut is None else self._divider.cut(cut))
         return cut
 
+    def _signature(self, frame: av.VideoFrame) -> cuts.Signature:
+        """Return a frame's signature; the same frame may be asked about twice in a row."""
+        if self._looked_at is None or self._looked_at[0] is not frame:
+            self._looked_at = frame, self._eye.signature(frame)
+        return self._looked_at[1]
+
     def _is_aimed_at(self, cut: float, at: float) -> bool:
         """Tell whether the shot that began at the cut has a frame, or will soon have one."""
-        has = bool(self._kept) and self._kept[-1][0] >= cut - _EPSILON
-        return has or (bool(self._targets) and self._targets[0] <= max(at + _EPSILON, cut + shots.SHORTEST_SECONDS))
+        soon = max(at + _EPSILON, cut + shots.SHORTEST_SECONDS)
+        return self._kept.reaches(cut - _EPSILON) or (bool(self._targets) and self._targets[0] <= soon)
 
     def _keep(self, at: float, frame: av.VideoFrame) -> None:
-        if not self._kept or self._kept[-1][0] < at:
-            self._kept.append((at, self._scaler.scale(frame)))
+        self._kept.add(at, frame, self._scaler)
 
     def _close(self, bounds: list[float]) -> None:
         """Note the bounds of shots that are complete."""
         if bounds:
             self._bounds = [*self._bounds[:-1], *bounds] if self._bounds else list(bounds)
 
-    def _heavy(self) -> bool:
-        return bool(self._kept) and len(self._kept) * self._kept[0][1].nbytes >= FLUSH_BYTES
-
     def _flush(self) -> Iterator[FrameChunk]:
         if not self._bounds:
             return
-        ready = [row for row in self._kept if row[0] < self._bounds[-1]]
-        if not ready:
+        pixels, at_seconds = self._kept.taken(self._bounds[-1])
+        if not len(pixels):
             return  # the bounds wait for a frame: a shot without one joins the next
-        self._kept = self._kept[len(ready) :]
-        times = [at for at, _ in ready]
-        divided = tuple(shots.shots_of(self._bounds, times))
+        divided = tuple(shots.shots_of(self._bounds, at_seconds.tolist()))
         self._bounds = []
-        yield FrameChunk(np.stack([frame for _, frame in ready]), np.array(times, np.float64), divided)
+        yield FrameChunk(pixels, at_seconds, divided)

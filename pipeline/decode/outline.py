@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.decode.groups import MOST_BYTES
 from pipeline.decode.limits import Limits
 from pipeline.decode.packets import Pictures
-from pipeline.decode.pieces import pieces_of
+from pipeline.decode.pieces import even_starts, pieces_of, soonest
 from pipeline.decode.sampling import ASKED, Choice, Outline, choose
 from pipeline.decode.streams import runs_seconds
 from pipeline.media import Mode, Sampling
@@ -24,8 +24,14 @@ _MAY_REFRESH = ("h264",)
 """Decoders of what may be refreshed without key frames."""
 _CUES = ("matroska",)
 """Containers whose index has the key frames that one can enter at; it is read at the first search."""
+_SEEKS_BYTES = ("mpeg", "mpegts")
+"""Containers without an index that can be entered at any byte; packets say the time there."""
 _COVERS = 0.8
 """An index that ends before this share of the film is a broken one."""
+_WINDOW_SECONDS = 6.0
+"""Where there is no index, so much is read to find a key frame that a piece may begin at."""
+_DENSEST = 2.0
+"""By how much a minute may hold more or fewer bytes than usual; beyond that, time stamps leap."""
 _HEAD_PACKETS, _HEAD_GROUPS, _HEAD_BYTES = 300, 3, 16_000_000
 
 
@@ -36,6 +42,8 @@ class Survey:
     choice: Choice
     starts: tuple[float, ...]
     """Where its pieces begin; fewer than two: it is not divided."""
+    offsets: tuple[int, ...] = ()
+    """For each piece, a byte from which its beginning is found; empty: it is found by its time."""
     enters: bool = True
     """Decoding can begin at every key frame, not only at the first."""
 
@@ -58,19 +66,24 @@ def survey(container: Any, stream: Any, origin_seconds: float, wanted: Sampling,
             refreshed = Choice(mode, "no frame can be decoded from its key frames but the first")
             return Survey(refreshed, (), enters=False)
         keys, n_packets = _indexed(container, stream, family, duration, origin_seconds)
+        offsets: list[int] = []
+        if family in _SEEKS_BYTES:
+            starts, offsets = _found(container, stream, duration, origin_seconds)
+        else:
+            starts = pieces_of(keys, duration)
         if family in _WHOLE_INDEX and keys:
             span = float(stream.duration * stream.time_base) if stream.duration else duration
             outline = Outline(n_packets, tuple(keys), span, duration)
         elif wanted.mode == Mode.AUTO:
             outline = _head(container, stream, duration, origin_seconds)
         else:
-            return Survey(Choice(wanted.mode, ASKED), tuple(pieces_of(keys, duration)))
+            return Survey(Choice(wanted.mode, ASKED), tuple(starts), tuple(offsets))
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         if isinstance(exc, av.error.MemoryError):
             raise
         broken = Choice(Mode.EXACT, f"its beginning cannot be searched: {getattr(exc, 'strerror', None) or exc}")
         return Survey(broken, ())
-    return Survey(choose(outline, wanted), tuple(pieces_of(keys, duration)))
+    return Survey(choose(outline, wanted), tuple(starts), tuple(offsets))
 
 
 def _enters(container: Any, stream: Any, limits: Limits) -> bool:
@@ -109,6 +122,40 @@ def _indexed(
         return [], 0
     reached = last * float(stream.time_base) - origin_seconds
     return (keys.tolist(), len(entries)) if reached >= _COVERS * duration else ([], 0)
+
+
+def _found(container: Any, stream: Any, duration: float, origin_seconds: float) -> tuple[list[float], list[int]]:
+    """Return where pieces of a film without an index begin, and a byte before each; nothing if times leap."""
+    starts, offsets = [0.0], [0]
+    for even in even_starts(0.0, duration)[1:]:
+        offset = int(container.size * even / duration)
+        container.seek(offset, unsupported_byte_offset=True, stream=stream)
+        start = soonest(_window(container, stream, origin_seconds))
+        if start is None:
+            continue
+        usual = (offset - offsets[-1]) / container.size * duration
+        if not usual / _DENSEST < start - starts[-1] < usual * _DENSEST:
+            return [], []
+        starts.append(start)
+        offsets.append(offset)
+    return starts, offsets
+
+
+def _window(container: Any, stream: Any, origin_seconds: float) -> list[float]:
+    """Return the times of the next key frames, from where the container is now, that can be found there again."""
+    keys: list[float] = []
+    first, n_bytes = None, 0
+    for packet in container.demux(stream):
+        n_bytes += packet.size
+        if packet.pts is None:
+            continue
+        at = float(packet.pts * packet.time_base) - origin_seconds
+        first = at if first is None else first
+        if abs(at - first) > _WINDOW_SECONDS or n_bytes > MOST_BYTES:
+            break
+        if packet.is_keyframe:
+            keys.append(at)
+    return keys
 
 
 def _delay(container: Any, stream: Any, family: str) -> int:

@@ -54,6 +54,10 @@ class Pictures:
         """Forget the frames that are held back, and get ready to be entered elsewhere."""
         self._stream.codec_context.flush_buffers()
 
+    def may_hold_back(self, n_packets: int) -> bool:
+        """Tell whether so many packets may complete no frame, since frames are put in the order of display."""
+        return bool(n_packets <= 3 * (1 + self._stream.codec_context.has_b_frames))
+
     def peek(self, packet: Any) -> Any:
         """Return a key frame, decoded by itself, or None where it is broken."""
         frames = [*self.frames(packet, skim=False), *self.drained()]

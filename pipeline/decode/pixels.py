@@ -60,20 +60,28 @@ class Scaler:
             self._shape, self._target = shape, target_size(width, height, self._size_px)
         return shape != self._shape
 
-    def scale(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return the frame as uint8 [H, W, 3], RGB, upright, square pixels, standard range."""
+    def scale(self, frame: av.VideoFrame, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Return the frame as uint8 [H, W, 3], RGB, upright, square pixels, standard range.
+
+        Args:
+            frame: as decoded.
+            out: where to put it; None: a new array.
+        """
+        turns = round(frame.rotation / 90) % 4
+        if out is None:
+            width, height = self._target
+            out = np.empty((width, height, 3) if turns % 2 else (height, width, 3), np.uint8)
+        rgb = np.rot90(out, k=-turns) if turns else out
         picture = self._fields.first(frame) if frame.interlaced_frame else frame
         if light.needs_mapping(frame.color_trc, frame.color_primaries):
             codes = np.stack(_planes(self._converted(picture, frame, "gbrp16le"), np.dtype("<u2")))
-            rgb = light.to_srgb(codes, _white(frame), frame.color_trc, frame.color_primaries)
+            rgb[...] = light.to_srgb(codes, _white(frame), frame.color_trc, frame.color_primaries)
         else:
-            planes = _planes(self._converted(picture, frame, "gbrp"), np.dtype(np.uint8))
-            rgb = np.empty((*planes[0].shape, 3), np.uint8)
-            for channel, plane in enumerate(planes):
+            for channel, plane in enumerate(_planes(self._converted(picture, frame, "gbrp"), np.dtype(np.uint8))):
                 rgb[..., channel] = plane
         if _is_grey(frame) and frame.color_range == ColorRange.MPEG:
-            rgb = _FROM_LIMITED[rgb]
-        return np.rot90(rgb, k=round(frame.rotation / 90) % 4)
+            rgb[...] = _FROM_LIMITED[rgb]
+        return out
 
     def _converted(self, picture: av.VideoFrame, frame: av.VideoFrame, name: str) -> av.VideoFrame:
         """Return a picture of the frame's, or one field of it, in the size and format that are wanted."""
@@ -94,15 +102,14 @@ class Eye:
     def signature(self, frame: av.VideoFrame) -> cuts.Signature:
         """Return what cut detection compares; frames that are not planar YUV, or tiny, are converted first."""
         rows, columns = cuts.ROWS * cuts.SAMPLES, cuts.COLUMNS * cuts.SAMPLES
-        kind = frame.format
-        planar = kind.name.startswith("yuv") and kind.is_planar and not kind.name.endswith("be")
-        if not planar or frame.width < columns or frame.height < rows:
-            frame = self._shrinker.reformat(
+        bits = _bits(frame.format.name)
+        if not bits or frame.width < columns or frame.height < rows:
+            frame, bits = self._shrinker.reformat(
                 frame, 2 * columns, 2 * rows, "yuv420p", interpolation=Interpolation.BILINEAR, threads=1
-            )
-        luma = _samples(frame, 0, rows, columns)
-        chroma = np.stack([_samples(frame, index, cuts.ROWS, cuts.COLUMNS) for index in (1, 2)])
-        return cuts.signature(luma, chroma)
+            ), 8  # fmt: skip
+        luma, *chroma = frame.planes[:3]
+        small = [_samples(plane, bits, cuts.ROWS, cuts.COLUMNS) for plane in chroma]
+        return cuts.signature(_samples(luma, bits, rows, columns), np.array(small))
 
 
 def _is_grey(frame: av.VideoFrame) -> bool:
@@ -136,10 +143,17 @@ def _grid(height: int, width: int, rows: int, columns: int) -> tuple[slice, slic
     return slice(top, None, down), slice(left, None, right)
 
 
-def _samples(frame: av.VideoFrame, index: int, rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return uint8 [rows, columns]: samples of one plane on an even grid."""
-    plane, bits = frame.planes[index], frame.format.components[index].bits
-    dtype = np.dtype(np.uint8 if bits <= 8 else "<u2")
-    pixels: NDArray[Any] = np.frombuffer(memoryview(plane), dtype).reshape(-1, plane.line_size // dtype.itemsize)
-    grid = pixels[: plane.height, : plane.width][_grid(plane.height, plane.width, rows, columns)][:rows, :columns]
-    return np.asarray(grid >> max(0, bits - 8), np.uint8)
+@lru_cache(maxsize=64)
+def _bits(name: str) -> int:
+    """Return how many bits a sample of a planar YUV format has; 0 where the format is no such."""
+    kind = av.VideoFormat(name)
+    planar = name.startswith("yuv") and kind.is_planar and not name.endswith("be")
+    return kind.components[0].bits if planar else 0
+
+
+def _samples(plane: Any, bits: int, rows: int, columns: int) -> NDArray[np.uint8]:
+    """Return uint8 [rows, columns]: samples of a plane on an even grid."""
+    dtype, line = (np.uint8, plane.line_size) if bits <= 8 else (np.dtype("<u2"), plane.line_size // 2)
+    pixels: NDArray[Any] = np.frombuffer(plane, dtype).reshape(-1, line)
+    grid = pixels[_grid(plane.height, plane.width, rows, columns)][:rows, :columns]
+    return grid.copy() if bits <= 8 else (grid >> (bits - 8)).astype(np.uint8)

@@ -140,7 +140,9 @@ class Planner:
         self._rolling = n == len(group.sizes)
         self._kept, self._key = max([self._kept, *targets]), float(group.at_seconds[0]) if group.keyed else self._key
         self._planned = min(group.stop_seconds, group.lead_seconds)
-        return GroupPlan(n, tuple(targets), self._may_skim(group, targets), likely_cut)
+        only_key = self._mode == Mode.KEYFRAMES and n <= 1
+        may_skim = np.zeros(len(group.sizes), np.bool_) if only_key else self._may_skim(group, targets)
+        return GroupPlan(n, tuple(targets), may_skim, likely_cut)
 
     def _note_length(self, group: Group) -> None:
         """Judge by the group's length whether it ended at a cut: encoders that look for cuts put a key frame there."""

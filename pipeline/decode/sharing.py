@@ -18,10 +18,12 @@ from pipeline.decode.limits import Limits
 from pipeline.decode.reading import Reading
 from pipeline.decode.wire import Beat
 from pipeline.errors import MediaError
-from pipeline.media import Decoded, Ending, Facts, FrameChunk, Modality, Sampling
+from pipeline.media import Decoded, Ending, Facts, FrameChunk, Modality, Sampling, SoundChunk
 
-_WAITING = 2
-"""Chunks of one child that wait for those of another."""
+_WAITING_BYTES = 64_000_000
+"""Of what one child said, while it waits for the others: a minute of frames, closely sampled."""
+_LEAST_BYTES = 10_000
+"""What anything that was said is taken to weigh."""
 
 
 class _Stream:
@@ -32,6 +34,8 @@ class _Stream:
         self.ending: Ending | None = None
         self.error: MediaError | None = None
         self.heard = time.monotonic()
+        self.n_bytes = 0
+        """What all of it weighs."""
         self._items = iter(reading)
 
     @property
@@ -50,6 +54,23 @@ class _Stream:
             self.ending = item
         elif not isinstance(item, Beat):
             self.said.append(item)
+            self.n_bytes += _weight(item)
+
+    def take(self) -> Decoded:
+        """Return what was said first, and forget it."""
+        item = self.said.popleft()
+        self.n_bytes -= _weight(item)
+        return item
+
+
+def _weight(item: Decoded) -> int:
+    match item:
+        case FrameChunk():
+            return _LEAST_BYTES + item.pixels.nbytes
+        case SoundChunk():
+            return _LEAST_BYTES + item.samples.nbytes
+        case _:
+            return _LEAST_BYTES
 
 
 def read(
@@ -75,21 +96,21 @@ def _in_order(streams: list[_Stream], stalled_seconds: float) -> Iterator[Decode
             raise leader.error
         for stream in streams:
             while stream.said and not isinstance(stream.said[0], FrameChunk):
-                item = stream.said.popleft()
+                item = stream.take()
                 if stream is leader:
                     yield item
                 elif not isinstance(item, Facts):
                     stream.error = MediaError("protocol", f"a child that shares pictures sent {type(item).__name__}")
         heads = [(s.said[0].at_seconds[0], s) for s in streams if s.said and isinstance(s.said[0], FrameChunk)]
         if heads and all(s.said or s.is_done for s in streams):
-            yield min(heads, key=lambda head: float(head[0]))[1].said.popleft()
+            yield min(heads, key=lambda head: float(head[0]))[1].take()
         else:
             _hear_some(streams, stalled_seconds)
 
 
 def _hear_some(streams: list[_Stream], stalled_seconds: float) -> None:
     """Wait until a child that has room says something; one that is silent for too long is left to fail."""
-    talking = {s.reading.child.fileno(): s for s in streams if not s.is_done and len(s.said) < _WAITING}
+    talking = {s.reading.child.fileno(): s for s in streams if not s.is_done and s.n_bytes < _WAITING_BYTES}
     poll = select.poll()
     for descriptor in talking:
         poll.register(descriptor, select.POLLIN)

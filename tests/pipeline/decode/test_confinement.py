@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.decode import DEFAULT_LIMITS, reading, sandbox
-from pipeline.decode.children import _KEPT_VARIABLES, ForkServer
+from pipeline.decode.children import _KEPT_VARIABLES, _MEMORY_IS_KEPT, ForkServer
 from pipeline.errors import MediaError
 from pipeline.media import Facts, Modality, Sampling
 from tests.pipeline.decode.media import children_of
@@ -103,7 +103,7 @@ def check(found: dict, media: Path) -> None:
         pipe = found["descriptors"].pop("4")
         assert pipe.startswith("pipe:")
         assert found["descriptors"] == {"0": "/dev/null", "1": "/dev/null", "2": "/dev/null", "3": str(media)}
-        assert {row.partition("=")[0] for row in found["environment"]} <= {*_KEPT_VARIABLES, *THREADS}
+        assert {row.partition("=")[0] for row in found["environment"]} <= {*_KEPT_VARIABLES, *THREADS, *_MEMORY_IS_KEPT}
 
 
 def test_a_child_has_given_up_what_decoding_does_not_need(tmp_path, monkeypatch):

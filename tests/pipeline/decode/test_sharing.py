@@ -9,21 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.decode import decode, reading, sharing
+from pipeline.decode import decode, plan, reading, sharing
 from pipeline.decode.children import decoders
 from pipeline.media import Ending, Facts, FrameChunk, Mode, Sampling, SoundChunk, Transcript
 from tests.pipeline.decode.media import children_of, slide, tone, write_film
 
-RATE, SECONDS = 20, 250
+RATE, SECONDS = 25, 250
 SAMPLING = Sampling(size_px=24, rates_hz=(8000,), window_seconds=5.0)
 GROUPS = "keyint=120:min-keyint=30:bframes=2:b-adapt=0"
+X264 = {"preset": "ultrafast", "crf": "30"}
 FILMS = {
-    "closed.mp4": f"{GROUPS}:open-gop=0:scenecut=0",
-    "open.mp4": f"{GROUPS}:open-gop=1:scenecut=0",
-    "open.mkv": f"{GROUPS}:open-gop=1:scenecut=0",
-    "cuts.mp4": GROUPS,
-    "whole.ts": f"{GROUPS}:open-gop=1",
+    "closed.mp4": X264 | {"x264-params": f"{GROUPS}:open-gop=0:scenecut=0"},
+    "open.mp4": X264 | {"x264-params": f"{GROUPS}:open-gop=1:scenecut=0"},
+    "open.mkv": X264 | {"x264-params": f"{GROUPS}:open-gop=1:scenecut=0"},
+    "cuts.mp4": X264 | {"x264-params": GROUPS},
+    "open.ts": X264 | {"x264-params": f"{GROUPS}:open-gop=1"},
+    "mpeg2.ts": {"g": "12", "bf": "2", "b": "300k"},
+    "mpeg2.mpg": {"g": "12", "bf": "2", "b": "300k"},
 }
+EVEN = [name for name in FILMS if name not in ("cuts.mp4", "mpeg2.mpg")]
+"""Without the one whose tiny frames share a header, so that some of its time stamps err."""
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +42,9 @@ def film(tmp_path_factory) -> Callable[[str], Path]:
         if name not in made:
             pictures = {number: slide(int(number), 96, 54) for number in set(numbers.tolist())}
             made[name] = write_film(
-                folder / name, [pictures[number] for number in numbers.tolist()], rate=RATE,
-                options={"preset": "ultrafast", "crf": "30", "x264-params": FILMS[name]},
-                sound=tone(SECONDS, 8000), sound_hz=8000, sound_codec="aac",
+                folder / name, [pictures[number] for number in numbers.tolist()], rate=RATE, options=FILMS[name],
+                codec="mpeg2video" if "mpeg2" in name else "libx264",
+                sound=tone(SECONDS, 16000), sound_hz=16000, sound_codec="mp2" if name.endswith("mpg") else "aac",
                 lines=[(1.0, 2.0, "one"), (200.0, 202.0, "two")] if name.endswith("mp4") else (),
             )  # fmt: skip
         return made[name]
@@ -123,10 +128,17 @@ def test_any_number_of_workers_gives_the_same(film, name, mode):
     assert no_child_is_left()
 
 
-@pytest.mark.parametrize("name", ["closed.mp4", "open.mp4", "open.mkv"])
+@pytest.mark.parametrize("name", FILMS)
+def test_films_are_divided_whether_or_not_they_have_an_index(film, name):
+    starts = np.array(plan(film(name), SAMPLING).starts)
+    assert len(starts) == 4
+    np.testing.assert_allclose(starts, SECONDS / 4 * np.arange(4), atol=20)
+
+
+@pytest.mark.parametrize("name", EVEN)
 def test_exact_keeps_the_whole_grid_over_the_edges_of_pieces(film, name):
-    items = list(decode(film(name), Sampling(size_px=24, mode=Mode.EXACT, interval_seconds=0.1), workers=3))
-    np.testing.assert_allclose(joined(items)[0], np.arange(SECONDS * 10) / 10, atol=1.1e-3)
+    items = list(decode(film(name), Sampling(size_px=24, mode=Mode.EXACT, interval_seconds=0.2), workers=3))
+    np.testing.assert_allclose(joined(items)[0], np.arange(SECONDS * 5) / 5, atol=1.1e-3)
     assert items[-1].damage is None
 
 
