@@ -126,19 +126,17 @@ def _indexed(
 
 def _found(container: Any, stream: Any, duration: float, origin_seconds: float) -> tuple[list[float], list[int]]:
     """Return where pieces of a film without an index begin, and a byte before each; nothing if times leap."""
-    starts, offsets = [0.0], [0]
+    starts, offsets, size = [0.0], [0], container.size
     for even in even_starts(0.0, duration)[1:]:
-        offset = int(container.size * even / duration)
+        offset = int(size * even / duration)
         container.seek(offset, unsupported_byte_offset=True, stream=stream)
         start = soonest(_window(container, stream, origin_seconds))
-        if start is None:
-            continue
-        usual = (offset - offsets[-1]) / container.size * duration
-        if not usual / _DENSEST < start - starts[-1] < usual * _DENSEST:
-            return [], []
-        starts.append(start)
-        offsets.append(offset)
-    return starts, offsets
+        if start is not None:
+            starts.append(start)
+            offsets.append(offset)
+    seconds, usual = np.diff([*starts, duration]), np.diff([*offsets, size]) / max(1, size) * duration
+    leaps = (seconds <= usual / _DENSEST) | (seconds >= usual * _DENSEST)
+    return ([], []) if leaps.any() else (starts, offsets)
 
 
 def _window(container: Any, stream: Any, origin_seconds: float) -> list[float]:

@@ -135,6 +135,13 @@ def test_films_are_divided_whether_or_not_they_have_an_index(film, name):
     np.testing.assert_allclose(starts, SECONDS / 4 * np.arange(4), atol=20)
 
 
+def test_a_film_without_an_index_whose_times_leap_is_not_divided(film, tmp_path):
+    twice = tmp_path / "twice.ts"
+    twice.write_bytes(2 * film("mpeg2.ts").read_bytes())
+    assert len(plan(twice, SAMPLING).starts) < 2
+    check_same(list(decode(twice, SAMPLING, workers=2)), list(decode(twice, SAMPLING)))
+
+
 @pytest.mark.parametrize("name", EVEN)
 def test_exact_keeps_the_whole_grid_over_the_edges_of_pieces(film, name):
     items = list(decode(film(name), Sampling(size_px=24, mode=Mode.EXACT, interval_seconds=0.2), workers=3))
