@@ -14,7 +14,12 @@ from typing import Any
 from pipeline.errors import ArchiveError
 
 OBJECT_STORE_BYTES = 512 << 20
-OOM_RETRIES = 3
+SAID_BEFORE = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": "3",  # for ever otherwise
+}
+"""What Ray reads from the environment when it is imported."""
 REACH_SECONDS = 10.0
 STARTS = 3
 """On a busy machine Ray takes longer to start than it waits for itself, which is half a minute."""
@@ -66,7 +71,7 @@ def connected() -> Iterator[Any]:
             "run `rushes ingest` on the cluster's head node, or without RAY_ADDRESS."
         )
     variables = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(_threads()), "OPENBLAS_NUM_THREADS": "1"}
-    for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}.items():
+    for name, value in SAID_BEFORE.items():
         os.environ.setdefault(name, value)
     import ray
 
@@ -78,7 +83,6 @@ def connected() -> Iterator[Any]:
         options["runtime_env"] = {"env_vars": variables}
     else:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-        options["_system_config"] = {"task_oom_retries": OOM_RETRIES}
     for attempt in range(1, STARTS + 1):
         try:
             _reach(address)
