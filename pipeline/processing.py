@@ -90,8 +90,8 @@ class Processing:
     def _jobs(self) -> Iterator[Job]:
         """Look at the wanted files one after the other; yield a job for each asset that needs work."""
         for found, known in self.wanted:
-            if wait := self.wait_seconds(found.place):
-                self._over.wait(wait)
+            if self._stable_seconds:
+                self._over.wait(self.wait_seconds(found.place))
                 if not is_as_listed(local_path(found.place.location), found.place):
                     continue  # somebody goes on writing it
             if self._over.is_set() or not self.meter.may_begin():
