@@ -79,6 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("words", nargs="?", help="what to look for")
     search.add_argument("--image", type=Path, metavar="FILE", help="find what looks like this picture")
     search.add_argument("--audio", type=Path, metavar="FILE", help="find what sounds like this")
+    search.add_argument("--asset", metavar="URI", help="only in this file of the archive")
+    search.add_argument(
+        "--between",
+        nargs=2,
+        type=float,
+        metavar=("START", "STOP"),
+        help="only at this time of a film or sound, in seconds",
+    )
     _narrowed(search)
 
     recommend = _command(

@@ -68,7 +68,8 @@ def search(options: argparse.Namespace) -> None:
     archive = _opened(options.archive)
     found = archive.search(
         options.words, image=options.image, audio=options.audio, k=options.k,
-        modality=options.modality, media=options.media,
+        modality=options.modality, media=options.media, asset=options.asset,
+        between=tuple(options.between) if options.between else None,
     )  # fmt: skip
     _print_hits(found, as_json=options.json)
 

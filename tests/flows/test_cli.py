@@ -41,6 +41,13 @@ def test_a_hit_has_the_fields_that_programs_rely_on(archive, capsys):
     assert (first["uri"], first["start_seconds"], first["stop_seconds"]) == ("films/show.mp4", 2.0, 4.0)
 
 
+def test_a_search_may_be_kept_to_a_file_and_a_time(archive, capsys):
+    assert main(["search", archive, "blue", "--asset", "films/show.mp4", "--between", "0", "2", "--json"]) == 0
+    assert {(hit["uri"], hit["start_seconds"]) for hit in lines(capsys)} == {("films/show.mp4", 0.0)}
+    assert main(["search", archive, "blue", "--between", "3", "1"]) == 2
+    assert "later stop" in capsys.readouterr().err
+
+
 def test_people_get_a_table(archive, capsys):
     assert main(["search", archive, "blue", "--media", "video"]) == 0
     shown = capsys.readouterr().out
