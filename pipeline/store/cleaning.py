@@ -9,6 +9,7 @@ All of it needs the archive to be held for writing. Each step finds out for itse
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -67,7 +68,7 @@ def vacuum(tables: Tables, days: float, *, dry_run: bool = False) -> Removed:
     removed = Removed()
     for name in SCHEMAS:
         table, before = _open(tables, name), sizes_below(tables.root / name)
-        hours = int(days * 24)
+        hours = math.ceil(days * 24)
         going = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
         if not going:
             continue
