@@ -30,6 +30,8 @@ def up(options: argparse.Namespace) -> None:
     if options.foreground:
         from flows.server.supervisor import Supervisor
 
+        if pid := home.supervisor():
+            raise ServerError(f"Rushes is up already (process {pid}); run `rushes down` first.")
         home.write(wanted)
         Supervisor(home).run()
         return
@@ -81,7 +83,7 @@ def stop(home: Home) -> list[str]:
     if pid := home.supervisor():
         names.append("supervisor")
         processes.stop([psutil.Process(pid)], grace_seconds=30)
-    processes.sweep(home)
+    processes.stop(processes.marked(home))
     return names
 
 
