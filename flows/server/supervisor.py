@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 import psutil
@@ -142,7 +142,10 @@ class Supervisor:
             self._look_after_registrar()
             self._look_for_strays()
             self._bound_logs()
-        except (OSError, psutil.Error, ServerError) as error:  # a full disk, say, must not end what still runs
+        except ServerError as error:
+            self.home.write(replace(self.home.registered(), request=self._wanted.request, trouble=(str(error),)))
+            self._changed = True  # it is tried again
+        except (OSError, psutil.Error) as error:  # a full disk, say, must not end what still runs
             print(error, flush=True)
         select.select([self._woken], [], [], LOOK_EVERY_SECONDS)
         try:
