@@ -100,6 +100,8 @@ def _wait_for_server(client: SyncPrefectClient) -> None:
     try:
         client.request("GET", "/admin/version")
     except PrefectHTTPStatusError as exc:
+        if exc.response.status_code not in (401, 403):
+            return
         raise ServerError(
             f"The Prefect server at {client.api_url} does not let us in ({exc.response.status_code}); "
             "set PREFECT_API_AUTH_STRING to what it asks for."

@@ -13,6 +13,7 @@ from flows.cli import main
 from flows.server.home import Home, Place, Registered, ServerError, Wanted, find_home
 from flows.server.pins import wrong_pins
 from flows.server.supervisor import free_port
+from flows.up import _external
 from pipeline.archive import create_archive
 from tests.flows import serving
 
@@ -65,9 +66,14 @@ def test_the_secret_stays_and_is_nobody_elses(home: Home) -> None:
     home.make()
     assert home.secret() == secret
     assert home.auth.stat().st_mode & 0o077 == 0
-    home.auth.write_bytes(b"\xff")  # as garbage as can be
-    with pytest.raises(ServerError, match="RUSHES_HOME"):
+    for garbage in (b"", b"\xff\xfe", b"rushes:\x00\x00\x00\x00\x00\x00\x00\x00\x00", b"rushes:short"):
+        home.auth.write_bytes(garbage)
         home.make()
+        assert home.secret().startswith("rushes:")
+        assert len(home.secret()) > 30
+    home.auth.write_text("admin:a secret word".replace(" ", "-"))  # somebody's own choice
+    home.make()
+    assert home.secret() == "admin:a-secret-word"
 
 
 def test_one_supervises(home: Home) -> None:
@@ -127,6 +133,7 @@ def test_what_cannot_be_up_is_said_in_a_sentence(
     assert "does not exist" in told(capsys, str(tmp_path / "none"))
     assert "is no archive" in told(capsys, str(tmp_path / "source"))
     assert "given twice" in told(capsys, str(archive), f"{archive}/../archive")
+    assert "no port" in told(capsys, str(archive), "--port", "70000")
     home.write(Wanted((str(tmp_path / "gone"),)))
     assert "does not exist" in told(capsys)
     monkeypatch.setenv("PREFECT_API_URL", "prefect.example:4200")
@@ -136,6 +143,15 @@ def test_what_cannot_be_up_is_said_in_a_sentence(
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "a:b")
     assert "PREFECT_API_KEY" in told(capsys, str(archive))
     assert not (home.root / "place.json").exists()
+
+
+def test_ones_own_server_in_the_environment_is_nobody_elses(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.make()
+    home.write(Place("http://127.0.0.1:4200"))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api/")
+    assert _external(home) == ""
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4201/api")
+    assert _external(home) == "http://127.0.0.1:4201/api"
 
 
 def test_a_home_that_cannot_be_made(

@@ -3,6 +3,8 @@
 import json
 import socket
 import stat
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,12 +15,13 @@ import psutil
 import pytest
 
 from flows.checks.server import scheduled
+from flows.doctor import examine
 from flows.names import slug
 from flows.server import processes
 from flows.server.home import Home
 from flows.server.parts import WORK_POOL
 from pipeline.archive import create_archive, open_archive
-from tests.flows.serving import Served, rushes, serving, until
+from tests.flows.serving import ROOT, Served, rushes, serving, until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
@@ -125,28 +128,25 @@ def test_a_run_that_dies_unheard_is_looked_for(served: Served) -> None:
 
 def off(served: Served) -> list[str]:
     """Return what the doctor says is off."""
-    lines = rushes(served.environment, "doctor", "--json", code=None).stdout.splitlines()
-    return [sentence for each in map(json.loads, lines) if each["grade"] == "off" for sentence in each["wrong"]]
+    return [sentence for finding in examine([], served.home) if finding.grade == "off" for sentence in finding.wrong]
 
 
-def test_the_doctor_sees_what_is_off_in_the_server(served: Served, archive: Path) -> None:
+def test_the_doctor_sees_what_is_off_in_the_server_and_up_puts_it_right(served: Served, archive: Path) -> None:
     assert off(served) == []
     with served.client() as client:
         (zombies,) = client.read_automations_by_name("rushes-zombies")
-        ingest = client.read_deployment_by_name(f"ingest/{slug(archive)}")
         client.delete_automation(zombies.id)
-        client.pause_deployment(ingest.id)
-        missing, paused = off(served)
-        assert "rushes-zombies is missing" in missing
-        assert "is paused" in paused
-        client.resume_deployment(ingest.id)
-        served.up()
-        until(lambda: off(served) == [], 60)
+        ingest = client.read_deployment_by_name(f"ingest/{slug(archive)}")
         schedule = ingest.schedules[0].schedule.model_copy(update={"cron": "7 7 * * *"})
         client.update_deployment_schedule(ingest.id, ingest.schedules[0].id, schedule=schedule)
-        assert "runs at 7 7 * * *" in off(served)[0]
+        missing, changed = off(served)
+        assert "rushes-zombies is missing" in missing
+        assert "runs at 7 7 * * *" in changed
+        client.pause_deployment(ingest.id)
         served.up()
-        until(lambda: off(served) == [], 60)
+        assert "is paused" in off(served)[0]  # since somebody meant it, it stays so
+        client.resume_deployment(ingest.id)
+        until(lambda: off(served) == [])
 
 
 def test_a_scheduler_that_plans_nothing_is_noticed(served: Served, archive: Path) -> None:
@@ -192,13 +192,18 @@ def test_worker_and_run_killed_at_once_are_no_run_for_ever(served: Served, waiti
     assert until(lambda: state_of(served, run) == "Crashed", 120)
 
 
-def test_a_killed_server_comes_back_where_it_was(served: Served) -> None:
+def test_a_killed_server_comes_back_and_a_run_goes_on_meanwhile(
+    served: Served, waiting: UUID, tmp_path: Path
+) -> None:
+    run, _ = begin(served, waiting, tmp_path / "flag")
     server = served.part("server")
     server.kill()
+    (tmp_path / "flag").unlink()  # it has to tell how it ended while nobody listens
     assert until(lambda: served.parts("server") and served.part("server") != server)
     with served.client() as client:
         assert until(lambda: client.api_healthcheck() is None)
         assert client.read_deployments()
+    assert until(lambda: ended(state_of(served, run))) == "Completed"
 
 
 def test_what_a_killed_supervisor_leaves_is_taken_over(served: Served) -> None:
@@ -261,11 +266,18 @@ def test_down_leaves_nothing_and_up_goes_on_where_it_was(served: Served, archive
     assert "Nothing" in served.down()
     port = int(served.url.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", port)):
-        told = json.loads(served.up("--port", str(port), "--json"))
-    moved = Served(served.home, served.environment, told["url"])
+        # as a service manager starts it: without archives, those that it had before
+        command = [sys.executable, "-m", "flows.cli", "up", "--foreground", "--port", str(port)]
+        service = subprocess.Popen(command, env=dict(served.environment), cwd=ROOT)
+        told = until(lambda: served.home.supervisor() == service.pid and served.up("--json"))
+    assert "rushes down" in served.up("--foreground", code=2)
+    moved = Served(served.home, served.environment, json.loads(told)["url"])
     assert moved.url != served.url
     with moved.client() as client:
         again = client.read_deployment_by_name(f"ingest/{slug(archive)}")
         assert again.id == ingest.id
         assert not again.paused
         assert [s.active for s in again.schedules] == [True]
+    service.terminate()
+    assert service.wait(60) == 0
+    assert processes.marked(served.home) == []
