@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run="flows.demo:demo")
 
     init = _command(commands, "init", "make an archive", "flows.commands:init")
-    init.add_argument("--source", action="append", required=True, metavar="FOLDER", help="media; may be given again")
+    init.add_argument("--source", action="append", required=True, metavar="FOLDER_OR_URI", help="media; repeatable")
     init.add_argument("--profile", default="embedded", help="which encoders (default: embedded)")
 
     ingest = _command(
@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     _json(_command(commands, "quarantine", "all that was not indexed, and why", "flows.commands:quarantine"))
     _json(_command(commands, "verify", "check tables, index and pictures against each other", "flows.commands:verify"))
     index = _command(commands, "index", "the index generation in force", "flows.commands:index")
-    index.add_argument("--rebuild", action="store_true", help="make it again from the tables alone")
+    again = index.add_mutually_exclusive_group()
+    again.add_argument("--rebuild", action="store_true", help="make it again from the tables alone")
+    again.add_argument("--rollback", action="store_true", help="put the generation before it back in force")
     _json(index)
 
     _upkeep(commands)

@@ -85,7 +85,7 @@ def recommend(options: argparse.Namespace) -> None:
 def status(options: argparse.Namespace) -> None:
     """Print what is in an archive."""
     from index.build import is_current
-    from index.generation import current, read_manifest
+    from index.generation import current, read_manifest, rolled_back
 
     archive = open_archive(options.archive)
     rows = Tables(archive.tables).assets()
@@ -102,6 +102,7 @@ def status(options: argparse.Namespace) -> None:
         "spaces": {entry.modality: entry.space for entry in manifest.lists},
         "generation": manifest.generation,
         "generation_is_current": is_current(archive),
+        "rolled_back_from": bad.name if (bad := rolled_back(archive.index)) else None,
         "recall": {e.modality: min((r.share for r in e.recalls.values()), default=None) for e in manifest.lists},
     }
     if options.json:
@@ -113,6 +114,8 @@ def status(options: argparse.Namespace) -> None:
     print(f"indexed     {_counts(facts['media'])}; {clock(facts['media_seconds'])} of film and sound")
     print(f"moments     {_counts(facts['moments'])}")
     behind = "" if facts["generation_is_current"] else " (older than the tables: run `rushes ingest`)"
+    if bad:
+        behind = f" (put back in place of {bad.name}, until there is something new)"
     print(f"generation  {facts['generation']}{behind}")
     measured = {modality: share for modality, share in facts["recall"].items() if share is not None}
     print(f"recall@10   {', '.join(f'{share:.3f} {name}' for name, share in measured.items()) or 'not measured'}")
@@ -146,9 +149,9 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def index(options: argparse.Namespace) -> None:
-    """Print which generation is in force, or make it again from the tables."""
+    """Print which generation is in force; make it again from the tables, or put the one before it back."""
     from index.build import build
-    from index.generation import current, read_manifest
+    from index.generation import current, read_manifest, roll_back
     from pipeline.archive import writing
 
     archive = open_archive(options.archive)
@@ -156,6 +159,9 @@ def index(options: argparse.Namespace) -> None:
         with writing(archive):
             Tables(archive.tables).recover()
             build(archive)
+    if options.rollback:
+        with writing(archive):
+            roll_back(archive.index)
     manifest = read_manifest(current(archive.index))
     lists = [
         {

@@ -20,7 +20,7 @@ from flows.run import Run, engine_for, executor
 from flows.saved_queries import Match
 from flows.shown import Shown
 from flows.steps import is_scheduled, named, patient_step, plainly, rename, step, this_run
-from index.build import check, is_current, put_in_force, stage
+from index.build import check, is_settled, put_in_force, stage
 from index.generation import Manifest, current, read_manifest
 from pipeline.archive import Archive, open_archive
 from pipeline.budget import Budget
@@ -58,7 +58,7 @@ def ingest(archive: str, limit: int | None = None, first: list[str] | None = Non
         report = step("commit where everything lies now", run.settle)
         if report.interrupted:
             raise KeyboardInterrupt
-        published = None if is_current(place) else publish(place)
+        published = None if is_settled(place) else publish(place)
     matches, wrong = _asked(place, published)
     done = Run(report, published)
     night = Night(

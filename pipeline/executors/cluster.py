@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ def connected() -> Iterator[Any]:
             f"RAY_ADDRESS = {address} is a Ray Client address, which breaks with the connection; "
             "run `rushes ingest` on the cluster's head node, or without RAY_ADDRESS."
         )
-    environment = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(_threads()), "OPENBLAS_NUM_THREADS": "1"}
+    variables = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(_threads()), "OPENBLAS_NUM_THREADS": "1"}
     for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}.items():
         os.environ.setdefault(name, value)
     import ray
@@ -71,12 +71,12 @@ def connected() -> Iterator[Any]:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
     if address:
-        options["runtime_env"] = {"env_vars": environment}
+        options["runtime_env"] = {"env_vars": variables}
     else:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         options["_system_config"] = {"task_oom_retries": OOM_RETRIES}
     try:
-        with _environment({} if address else environment):
+        with environment({} if address else variables):
             ray.init(**options)
     except (ConnectionError, RuntimeError) as exc:
         where = f"the cluster at RAY_ADDRESS = {address}" if address else "Ray on this machine"
@@ -102,15 +102,19 @@ def _threads() -> int:
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables that the processes which are started meanwhile inherit."""
+def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables (None: take them away) for what is started meanwhile."""
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+    _set(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -88,6 +88,24 @@ def test_status_quarantine_verify_and_index(archive, capsys):
         assert capsys.readouterr().out.strip()
 
 
+def test_the_index_of_before_can_be_put_back(archive, source, capsys):
+    picture(source / "new.png", "red")
+    assert main(["ingest", archive]) == 0
+    capsys.readouterr()
+    assert main(["index", archive, "--rollback", "--json"]) == 0
+    assert lines(capsys)[0]["generation"] == "gen-000001"
+    assert main(["ingest", archive]) == 0  # nothing new: it stays
+    assert main(["verify", archive]) == 0
+    capsys.readouterr()
+    assert main(["status", archive, "--json"]) == 0
+    (status,) = lines(capsys)
+    assert (status["generation"], status["rolled_back_from"]) == ("gen-000001", "gen-000002")
+    assert main(["status", archive]) == 0
+    assert "put back in place of gen-000002" in capsys.readouterr().out
+    assert main(["index", archive, "--rollback"]) == 2
+    assert "oldest" in capsys.readouterr().err
+
+
 def test_ingest_tells_programs_each_asset_and_a_report(archive, source, capsys):
     picture(source / "new.png", "red")
     assert main(["ingest", archive, "--json"]) == 0
