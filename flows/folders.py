@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -20,6 +21,8 @@ REMOTE = frozenset({
     "virtiofs", "vboxsf", "davfs", "drvfs", "fuse",
 })  # fmt: skip
 """File systems whose files change without this machine's doing."""
+_UNDECODABLE = "Unable to decode path"
+"""What watchfiles raises when something happens to a file whose name is not UTF-8; it has no class of its own."""
 _STEP_MS = 100
 _GATHER_MS = 1000
 
@@ -55,7 +58,10 @@ def follow(folder: Path, archive: Path, burst: Burst, stop: threading.Event, say
         except (OSError, RuntimeError) as error:
             if _place(folder) != place:
                 continue  # it went while it was looked at
-            if polling:
+            if _UNDECODABLE in str(error):
+                stop.wait(LOOK_AGAIN_SECONDS)  # all below is watched anew, so not for each time that such a file grows
+                _touch_all(folder, folder, archive, burst, only=lambda name: not _is_utf8(name))
+            elif polling:
                 say(f"{folder} cannot be looked through ({error}); trying again.")
                 stop.wait(LOOK_AGAIN_SECONDS)
             else:
@@ -114,24 +120,41 @@ def _listen(
         for path in there:
             _touch_all(path, folder, archive, burst)
         if not polling and (new := next((path for path in there if path.is_dir()), None)):
-            # beyond the limit a new folder is silently not watched, but watching it once more is refused aloud
-            next(watchfiles.watch(new, recursive=False, step=1, rust_timeout=1, yield_on_timeout=True))
+            _try_to_watch(new)
         if _place(folder) != place:
             return
 
 
-def _touch_all(path: Path, folder: Path, archive: Path, burst: Burst) -> None:
+def _try_to_watch(folder: Path) -> None:
+    """Watch a folder once more: beyond the limit a new one is silently not watched, but this is refused aloud."""
+    import watchfiles
+
+    with contextlib.suppress(FileNotFoundError):
+        next(watchfiles.watch(folder, recursive=False, step=1, rust_timeout=1, yield_on_timeout=True))
+
+
+def _touch_all(
+    path: Path, folder: Path, archive: Path, burst: Burst, only: Callable[[str], bool] = lambda _: True
+) -> None:
     """Touch a file, or all files below a folder: what came with a new folder may have come before it was watched."""
-    for each in _files(path, archive):
-        parts = each.relative_to(folder).parts
-        if not is_left_out(parts):
-            burst.touch(each.relative_to(folder).as_posix(), time.monotonic(), each)
+    for each in _files(path, folder, archive):
+        name = each.relative_to(folder)
+        if not is_left_out(name.parts) and only(name.as_posix()):
+            burst.touch(name.as_posix(), time.monotonic(), each)
 
 
-def _files(path: Path, archive: Path) -> Iterator[Path]:
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf8")
+    except UnicodeEncodeError:  # the system's bytes, as surrogates
+        return False
+    return True
+
+
+def _files(path: Path, folder: Path, archive: Path) -> Iterator[Path]:
     if path.is_relative_to(archive):
         return
-    if not path.is_dir() or path.is_symlink():
+    if not path.is_dir() or (path.is_symlink() and path != folder):
         yield path
         return
     for here, folders, names in os.walk(path):

@@ -36,7 +36,10 @@ class Put:
 
     def below(self, source: str) -> str | None:
         """Return the object's path below a source, the URI of a bucket or a prefix; None: it does not lie there."""
-        place = urlsplit(source)
+        try:
+            place = urlsplit(source)
+        except ValueError:
+            return None
         prefix = unquote(place.path).strip("/")
         if place.scheme.lower() not in self.schemes or place.netloc != self.bucket:
             return None

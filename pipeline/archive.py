@@ -113,10 +113,10 @@ def is_being_written(root: Path) -> bool:
     try:
         with (root / ".lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # never written, or out of reach
+        return False
     return False
 
 

