@@ -26,7 +26,7 @@ def lines(client: JobSubmissionClient, name: str) -> Iterator[str]:
     """Yield each line of a job's log once, until the job has ended and all of it was read.
 
     Raises:
-        ArchiveError: the cluster is out of reach for too long.
+        ArchiveError: the cluster is out of reach for too long, or does not know the job.
     """
     n_read, reached = 0, time.monotonic()
     while True:
@@ -41,6 +41,11 @@ def lines(client: JobSubmissionClient, name: str) -> Iterator[str]:
             if over:
                 return
         except (OSError, RuntimeError) as exc:
+            if "does not exist" in str(exc):
+                raise ArchiveError(
+                    f"The Ray cluster no longer knows the job {name}, so it was started anew; run again: what is done "
+                    "is kept."
+                ) from exc
             if time.monotonic() - reached > LOST_SECONDS:
                 said = " ".join(str(exc).split())[:200]
                 raise ArchiveError(
