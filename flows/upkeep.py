@@ -17,8 +17,9 @@ from flows.names import slug
 from flows.reporting import LONGEST_SENTENCE, generation_rows, shown
 from flows.steps import named, plainly, rename, step
 from flows.traces import called, wipe
-from index.evaluate import Evaluation, truths_of
 from index.evaluate import evaluate as ask
+from index.evaluate import truths_of
+from index.evaluation import Evaluation
 from index.forget import forget as forget_assets
 from index.generation import current, read_manifest
 from index.maintain import Maintenance

@@ -22,7 +22,7 @@ from pipeline.errors import QueryError
 from pipeline.media import Outcome
 from pipeline.store import cleaning
 from pipeline.store.discover import belongs, local_path
-from pipeline.store.files import Removed, remove
+from pipeline.store.files import Removed, remove, sizes_below
 from pipeline.store.forgotten import Errand
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
@@ -187,11 +187,14 @@ def _counted(tables: Tables, errand: Errand) -> Errand:
 
 def _renew_index(archive: Archive) -> tuple[str, Removed]:
     """Build a generation from the tables as they are, unless there is no index, and remove all others."""
-    removed = remove(unfinished(archive.index))
-    if not (archive.index / POINTER).exists():
-        return "", removed
-    name = current(archive.index).name if is_current(archive) else build(archive)
-    return name, removed + discard(all_but_current(archive.index))
+    before = sizes_below(archive.index)
+    remove(unfinished(archive.index))
+    name = ""
+    if (archive.index / POINTER).exists():
+        name = current(archive.index).name if is_current(archive) else build(archive)
+        discard(all_but_current(archive.index))
+    gone = before.keys() - sizes_below(archive.index).keys()
+    return name, Removed(len(gone), sum(before[path] for path in gone))
 
 
 def _keep(path: Path, receipt: Receipt) -> None:

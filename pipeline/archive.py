@@ -2,9 +2,10 @@
 
 archive/
   rushes.toml        what a person decides
-  tables/            the truth (Delta), and the batch that is being committed
+  tables/            the truth (Delta), the batch that is being committed, and what was forgotten
   thumbs/            packs of small pictures
   index/             generations, derived from the tables
+  receipts.jsonl     what was removed when something was forgotten
 """
 
 from __future__ import annotations
