@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run="flows.demo:demo")
 
     init = _command(commands, "init", "make an archive", "flows.commands:init")
-    init.add_argument("--source", action="append", required=True, metavar="FOLDER", help="media; may be given again")
+    init.add_argument("--source", action="append", required=True, metavar="FOLDER_OR_URI", help="media; repeatable")
     init.add_argument("--profile", default="embedded", help="which encoders (default: embedded)")
 
     ingest = _command(

@@ -21,7 +21,7 @@ from pipeline.archive import Archive, writing
 from pipeline.errors import QueryError
 from pipeline.media import Outcome
 from pipeline.store import cleaning
-from pipeline.store.discover import belongs, local_path
+from pipeline.store.discover import belongs, local_path, without_endpoint
 from pipeline.store.files import Removed, remove, sizes_below
 from pipeline.store.forgotten import Errand
 from pipeline.store.schemas import AssetRow
@@ -157,7 +157,7 @@ def _meant(
 
 def _names(row: AssetRow) -> set[str]:
     """Return what an asset can be called by, apart from its id."""
-    names = {name for place in row.locations for name in (place.uri, place.location)}
+    names = {name for p in row.locations for name in (p.uri, p.location, without_endpoint(p.location))}
     return names | {str(local_path(place.location)) for place in row.locations if place.location.startswith("file://")}
 
 
@@ -167,9 +167,9 @@ def _called(row: AssetRow) -> str:
 
 def _lies_beside(row: AssetRow, locations: Iterable[str]) -> bool:
     """Tell whether a row is that of a refused sidecar of something that lies at one of the locations."""
-    own = {tuple(place.location.rpartition("/")[::2]) for place in row.locations}
+    own = {tuple(without_endpoint(place.location).rpartition("/")[::2]) for place in row.locations}
     for location in locations:
-        folder, _, name = location.rpartition("/")
+        folder, _, name = without_endpoint(location).rpartition("/")
         if any(folder == where and name != sidecar and belongs(sidecar, name) for where, sidecar in own):
             return True
     return False

@@ -20,6 +20,7 @@ from index.calibrate import excess
 from index.generation import ListEntry, Manifest, Null, current, read_manifest, reading
 from index.vector_index import VectorIndex
 from pipeline.errors import RushesError
+from pipeline.store.discover import without_endpoint
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Generation:
         found: dict[str, list[int]] = {}
         names = zip(self.assets["uris"].to_pylist(), self.assets["locations"].to_pylist(), strict=True)
         for row, (uris, locations) in enumerate(names):
-            for name in {*uris, *locations, *(place.removeprefix("file://") for place in locations)}:
+            for name in {*uris, *locations, *(without_endpoint(place).removeprefix("file://") for place in locations)}:
                 found.setdefault(name, []).append(row)
         return found
 

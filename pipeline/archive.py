@@ -113,16 +113,20 @@ def is_being_written(root: Path) -> bool:
     try:
         with (root / ".lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # never written, or out of reach
+        return False
     return False
 
 
 def _place(root: Path, source: str) -> str:
     if "://" in source and not source.startswith("file://"):
-        return source
+        from pipeline.store.buckets import Bucket
+
+        bucket = Bucket.at(source)
+        bucket.check()
+        return bucket.base + bucket.query
     folder = Path(source.removeprefix("file://")).expanduser().resolve()
     if not folder.is_dir():
         raise ArchiveError(f"The source {source} is no folder; name one that exists.")

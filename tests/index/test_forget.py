@@ -304,9 +304,9 @@ def test_contract_7_it_stays_forgotten_when_the_source_is_scanned_again(source, 
     said = (archive.root / "rushes.toml").read_text()  # once more, by another recipe: older rows, older pictures
     (archive.root / "rushes.toml").write_text(said.replace("window_seconds = 10.0", "window_seconds = 1.5"))
     archive = open_archive(archive.root)
-    words = {"words": WORD.encode(), **canaries_of(archive, asset_id_of(source / f"{FILM}.mp4"))}
+    words = {"words": WORD.encode(), **canaries_of(archive, asset_id_of([(source / f"{FILM}.mp4").read_bytes()]))}
     run(archive)
-    words |= canaries_of(archive, asset_id_of(source / f"{FILM}.mp4"))
+    words |= canaries_of(archive, asset_id_of([(source / f"{FILM}.mp4").read_bytes()]))
     assert found_in(archive.root, words).keys() == words.keys()
     receipt = forget(archive, [str(source / f"{FILM}.mp4")])
     assert len(receipt.asset_ids) == 2  # the sidecar that was refused is in the ledger, too
@@ -330,14 +330,15 @@ def test_a_run_that_has_begun_learns_of_it(source, make_archive):
 
     def executor(*arguments):
         for result in local.run(*arguments):
-            Tables(archive.tables).forgotten.add(asset_id_of(source / f"{FILM}.mp4"), ())
+            Tables(archive.tables).forgotten.add(asset_id_of([(source / f"{FILM}.mp4").read_bytes()]), ())
             yield result
 
     report = ingest(archive, executor, Silent())
     assert report.states["forgotten"] == 1
     assert report.states["indexed"] == 2
     assert WORD not in str([row for row in Tables(archive.tables).stored_assets() if row.outcome == Outcome.INDEXED])
-    assert asset_id_of(source / f"{FILM}.mp4") not in Tables(archive.tables).moments()["asset_id"].to_pylist()
+    known = Tables(archive.tables).moments()["asset_id"].to_pylist()
+    assert asset_id_of([(source / f"{FILM}.mp4").read_bytes()]) not in known
 
 
 def test_contract_5_searches_while_something_is_forgotten_see_the_old_or_the_new(archive):
