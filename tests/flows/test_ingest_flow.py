@@ -12,7 +12,7 @@ from prefect.states import Cancelling
 
 from flows.names import slug
 from tests.flows.nights import Night, alive, rows
-from tests.flows.serving import until
+from tests.flows.serving import rushes, until
 from tests.media import film, picture
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
@@ -66,6 +66,21 @@ def test_a_second_night_finds_nothing_to_do(night: Night) -> None:
     assert night.ended(run).state.is_completed()
     assert [step.name.split()[0] for step in night.steps(run)] == ["scan", "plan", "commit", "report"]
     assert rows(archive) == before
+
+
+def test_what_is_new_is_asked_the_saved_questions(night: Night) -> None:
+    archive = night.archives["hostile"]
+    rushes(night.reaching(), "watch-query", "add", str(archive.root), "red", "--media", "image")
+    picture(night.source("hostile") / "`late`.png", "red")
+    run = night.begin("hostile")
+    ended = night.ended(run)
+    name = slug(archive.root)
+    assert ended.name == f"ingest {name} · gen-000002"
+    assert [step.name for step in night.steps(run)][-2:] == ["ask the saved questions", "report"]
+    report = str(night.artifacts(run)[f"report-{name}"].data)
+    assert "## Saved questions" in report
+    assert "| ˋlateˋ.png |" in report
+    assert "1 file." in report
 
 
 def test_what_a_person_can_cure_is_the_message_of_a_failed_run(night: Night) -> None:

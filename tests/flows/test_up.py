@@ -192,9 +192,7 @@ def test_worker_and_run_killed_at_once_are_no_run_for_ever(served: Served, waiti
     assert until(lambda: state_of(served, run) == "Crashed", 120)
 
 
-def test_a_killed_server_comes_back_and_a_run_goes_on_meanwhile(
-    served: Served, waiting: UUID, tmp_path: Path
-) -> None:
+def test_a_killed_server_comes_back_and_a_run_goes_on_meanwhile(served: Served, waiting: UUID, tmp_path: Path) -> None:
     run, _ = begin(served, waiting, tmp_path / "flag")
     server = served.part("server")
     server.kill()
