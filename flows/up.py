@@ -93,6 +93,8 @@ def _archives(given: Sequence[Path], home: Home) -> tuple[str, ...]:
     roots = [open_archive(Path(path)).root for path in given or home.wanted().archives]
     if twice := next((root for root in roots if roots.count(root) > 1), None):
         raise ServerError(f"The archive {twice} is given twice; name it once.")
+    if odd := next((root for root in roots if not str(root).isprintable()), None):
+        raise ServerError(f"The path {str(odd)!r} cannot be written in Prefect; give that folder a plain name.")
     return tuple(str(root) for root in roots)
 
 
