@@ -6,6 +6,7 @@ it finds the archive held, and ends well with nothing done; Prefect's own limit 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,28 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows import events, saved_queries
+from flows.hooks import is_over, stop_work
 from flows.names import slug
 from flows.reporting import Night, leave, sized
 from flows.run import Run, engine_for, executor
 from flows.saved_queries import Match
 from flows.shown import Shown
 from flows.steps import is_scheduled, named, patient_step, plainly, rename, step, this_run
-from index.build import check, is_current, put_in_force, stage
+from index.build import check, is_settled, put_in_force, stage
 from index.generation import Manifest, current, read_manifest
-from pipeline.archive import Archive, open_archive
+from pipeline.archive import Archive, open_archive, writing
 from pipeline.budget import Budget
 from pipeline.errors import ArchiveError, RushesError
+from pipeline.executors import jobs
 from pipeline.ingest import Ingest, ingesting
 from pipeline.media import Outcome
 from pipeline.report import Planned, Report
 
 
-@flow(name="ingest", flow_run_name=named("ingest"), persist_result=True, result_serializer="json")
+@flow(
+    name="ingest", flow_run_name=named("ingest"), persist_result=True, result_serializer="json",
+    on_cancellation=[stop_work], on_crashed=[stop_work],
+)  # fmt: skip
 @plainly
 def ingest(archive: str, limit: int | None = None, first: list[str] | None = None) -> dict[str, Any]:
     """Process what is new or changed in an archive's sources, then index and publish it.
@@ -44,11 +50,35 @@ def ingest(archive: str, limit: int | None = None, first: list[str] | None = Non
         Counts: how many assets ended in which state and why, how long it took, which generation was published.
     """
     place = open_archive(Path(archive))
-    name = slug(place.root)
-    watcher = Shown(name)
-    stable = place.settings.arrivals.stable_seconds
+    asked = _Asked(limit, tuple(first or ()), _budget(place))
+    begin = _on_cluster if place.settings.ray.address else _here
+    watcher = Shown(slug(place.root))
+    report, engine, published = begin(place, asked, watcher)
+    matches, wrong = _ask(place, published)
+    done = Run(report, published)
+    night = Night(
+        place, report, engine, watcher.fresh, watcher.refused, published, _in_force(place), matches
+    )  # fmt: skip
+    step("report", _report, night, done)
+    if wrong:
+        raise wrong
+    return done.as_dict()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a run is to do, and until when."""
+
+    limit: int | None
+    first: tuple[str, ...]
+    budget: Budget | None
+
+
+def _here(place: Archive, asked: _Asked, watcher: Shown) -> tuple[Report, str, str | None]:
+    """Do the work in this process, or on a Ray that it starts; the archive is held until its index is published."""
     with ingesting(
-        place, watcher, limit=limit, budget=_budget(place), first=first or (), stable_seconds=stable
+        place, watcher, limit=asked.limit, budget=asked.budget, first=asked.first,
+        stable_seconds=place.settings.arrivals.stable_seconds,
     ) as run:  # fmt: skip
         planned = patient_step("scan the sources", run.plan)
         todo = sized(planned.n_files, planned.n_bytes)
@@ -58,16 +88,24 @@ def ingest(archive: str, limit: int | None = None, first: list[str] | None = Non
         report = step("commit where everything lies now", run.settle)
         if report.interrupted:
             raise KeyboardInterrupt
-        published = None if is_current(place) else publish(place)
-    matches, wrong = _asked(place, published)
-    done = Run(report, published)
-    night = Night(
-        place, report, engine, watcher.fresh, watcher.refused, published, _in_force(place), matches
-    )  # fmt: skip
-    step("report", _report, night, done)
-    if wrong:
-        raise wrong
-    return done.as_dict()
+        return report, engine, None if is_settled(place) else publish(place)
+
+
+def _on_cluster(place: Archive, asked: _Asked, watcher: Shown) -> tuple[Report, str, str | None]:
+    """Have the work done by a job on the cluster, which holds the archive meanwhile; then publish from here."""
+    address = place.settings.ray.address
+    step("stop jobs whose run is over", jobs.reap, address, is_over)
+    report = step(f"process on the Ray cluster at {address}", _follow, place, asked, watcher)
+    with writing(place):
+        return report, f"Ray cluster at {address}", None if is_settled(place) else publish(place)
+
+
+def _follow(place: Archive, asked: _Asked, watcher: Shown) -> Report:
+    with watcher.shown():
+        return jobs.ingest_on_cluster(
+            place, str(this_run().id), watcher, limit=asked.limit, budget=asked.budget, first=asked.first,
+            stable_seconds=place.settings.arrivals.stable_seconds,
+        )  # fmt: skip
 
 
 def publish(place: Archive) -> str:
@@ -107,7 +145,7 @@ def _process(run: Ingest, watcher: Shown, engine: str) -> None:
         run.process(executor(engine))
 
 
-def _asked(place: Archive, published: str | None) -> tuple[list[Match], RushesError | None]:
+def _ask(place: Archive, published: str | None) -> tuple[list[Match], RushesError | None]:
     """Ask what is new the saved questions; an error in them is told when the run has done all else."""
     try:
         if published is None or not saved_queries.read(place):
@@ -119,7 +157,8 @@ def _asked(place: Archive, published: str | None) -> tuple[list[Match], RushesEr
 
 def _report(night: Night, done: Run) -> None:
     """Leave in the UI what people read in the morning, and tell Prefect what has happened."""
-    leave(night)
+    address = night.archive.settings.ray.address
+    leave(night, f"{address}/#/jobs" if address else "")
     log = get_run_logger()
     for line in done.as_text().splitlines():
         log.info(line)

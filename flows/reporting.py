@@ -25,7 +25,7 @@ from pipeline.report import Report
 from pipeline.timetable import Schedule
 
 MOST_ROWS = 200
-LONGEST_NAME = 100
+LONGEST_NAME, LONGEST_SENTENCE = 100, 1000
 _LOOK_ALIKES = str.maketrans("<>\"'`|[]*~\\", "‹›”’ˋ¦()∗∼∖")
 _EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 _MEANT = re.compile(r"(?i)(?<=&)(?=[#\w])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=javascript)(?=:)|(?<=@)")
@@ -56,11 +56,14 @@ class Night:
         return slug(self.archive.root)
 
 
-def shown(text: str) -> str:
-    """Return a text that others have written so that it is only a text, wherever the Prefect UI shows it."""
+def shown(text: str, longest: int = LONGEST_NAME) -> str:
+    """Return a text that others have written so that it is only a text, wherever the Prefect UI shows it.
+
+    What is longer than `longest` characters loses its middle.
+    """
     plain = _EMPHASIS.sub("ˍ", harmless(text).translate(_LOOK_ALIKES))
-    if len(plain) > LONGEST_NAME:
-        plain = f"{plain[: LONGEST_NAME // 2 - 1]} … {plain[-LONGEST_NAME // 2 :]}"
+    if len(plain) > longest:
+        plain = f"{plain[: longest // 2 - 1]} … {plain[-longest // 2 :]}"
     return _MEANT.sub(_JOINER, plain)
 
 

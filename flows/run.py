@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from index.build import build, is_current
+from index.build import build, is_settled
 from index.hits import clock
 from pipeline.archive import Archive
 from pipeline.budget import Budget
@@ -52,7 +52,7 @@ class Run:
         """Return it as a few lines for people."""
         report = self.ingested
         states = ", ".join(f"{n} {state}" for state, n in report.states.most_common())
-        if not report.changed:
+        if not report.changed and not report.n_left:
             return f"Nothing to do: {states or 'the sources are empty'} ({report.seconds:.1f} s)."
         lines = [f"{report.discovered} assets: {states}."]
         if report.n_moments:
@@ -62,10 +62,17 @@ class Run:
             told = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.most_common())
             lines.append(f"Not (wholly) indexed: {told}; see `rushes quarantine`.")
         if report.stopped:
-            lines.append(f"Stopped because {report.stopped}; {report.n_left} files wait for the next run.")
+            lines.append(f"Stopped because {report.stopped}; {_waiting(report)}.")
         if self.published:
             lines.append(f"Published {self.published}.")
         return "\n".join(lines)
+
+
+def _waiting(report: Report) -> str:
+    """Return what is left, and for how many nights about."""
+    left = f"{report.n_left} files ({report.left_bytes / 1e9:.1f} GB) wait for the next run"
+    nights = report.nights_left
+    return f"{left}: about {nights} night{'s' if nights > 1 else ''}" if nights else left
 
 
 def engine_for(planned: Planned) -> str:
@@ -92,6 +99,6 @@ def ingest_and_publish(
         run.plan()
         run.process(executor)
         report = run.settle()
-        if report.interrupted or is_current(archive):
+        if report.interrupted or is_settled(archive):
             return Run(report, None)
         return Run(report, build(archive))

@@ -6,6 +6,7 @@ looks there. Steps that write are not retried either; the next run is the retry,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -16,6 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
+from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
 from flows.cli import is_plain
@@ -61,6 +63,7 @@ def plainly(work: Callable[P, Any]) -> Callable[P, Any]:
         except Exception as error:
             if not is_plain(error):
                 raise
+            logging.getLogger("prefect.flow_runs").addFilter(_is_news)
             return Failed(message=str(error))
 
     return ended
@@ -93,6 +96,11 @@ def this_run() -> FlowRun:
 def is_scheduled(run: FlowRun) -> bool:
     """Tell whether a run was made by the nightly schedule, not by a person or an arrival."""
     return SCHEDULED in run.tags
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell whether a line of log says more than that a run failed as its state says, with a trace through Prefect."""
+    return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))
 
 
 def _step(told: str, work: Callable[[], T], name: str, retries: int) -> T:

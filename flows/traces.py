@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, LogFilter, LogFilterTextSearch
-from prefect.exceptions import ObjectNotFound
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, Log
 
 from flows.steps import this_run
+from index.hits import harmless
 from pipeline.archive import Archive
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
 
-KEYS = ("report", "quarantine")
-"""Artifacts with names of files, and with pictures."""
-LONGEST_QUERY = 200
+KEYS = ("report", "quarantine", "evaluated", "damage")
+"""Artifacts that name files or show pictures."""
 AT_ONCE = 200
+ENDED = FlowRunFilterStateType(any_=list(TERMINAL_STATES))
 
 
 def called(archive: Archive, what: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -37,7 +48,7 @@ def wipe(name: str, ids: Collection[str], paths: Collection[str]) -> int:
     """
     run = this_run()
     with get_client(sync_client=True) as client:
-        removed = _artifacts(client, name) + _runs(client, paths)
+        removed = _artifacts(client, name) + _runs(client, name, paths)
         client.update_flow_run(run.id, parameters={**run.parameters, "what": sorted(ids)})
     return removed
 
@@ -52,19 +63,29 @@ def _artifacts(client: SyncPrefectClient, name: str) -> int:
     return removed
 
 
-def _runs(client: SyncPrefectClient, paths: Collection[str]) -> int:
+def _runs(client: SyncPrefectClient, name: str, paths: Collection[str]) -> int:
     """Remove the runs whose logs name a file: Prefect removes logs with their run, and not otherwise."""
-    own, runs = this_run().id, set()
-    for path in paths:
-        query = f'"{path[: LONGEST_QUERY - 2]}"'.replace("\\", "")
-        logs = client.read_logs(LogFilter(text=LogFilterTextSearch(query=query)), limit=AT_ONCE)
-        runs |= {log.flow_run_id for log in logs if log.flow_run_id and log.flow_run_id != own}
-    for run in runs:
-        try:
+    told = {harmless(path) for path in paths}
+    naming = {log.flow_run_id for log in _logs(client, name) if any(path in log.message for path in told)}
+    for run in naming:
+        if run is not None:
             client.delete_flow_run(run)
-        except ObjectNotFound:
-            continue
-    return len(runs)
+    return len(naming)
+
+
+def _logs(client: SyncPrefectClient, name: str) -> Iterator[Log]:
+    """Yield what the earlier runs over an archive have logged. (Searching logs for a text is an error on SQLite.)"""
+    of_archive = FlowRunFilter(tags=FlowRunFilterTags(all_=[name]), state=FlowRunFilterState(type=ENDED))
+    for n_runs in count(0, AT_ONCE):
+        runs = client.read_flow_runs(flow_run_filter=of_archive, limit=AT_ONCE, offset=n_runs)
+        if not runs:
+            return
+        of_runs = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id for run in runs]))
+        for n_logs in count(0, AT_ONCE):
+            logs = client.read_logs(of_runs, limit=AT_ONCE, offset=n_logs)
+            yield from logs
+            if len(logs) < AT_ONCE:
+                break
 
 
 def _names(row: AssetRow) -> set[str]:

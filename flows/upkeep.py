@@ -14,11 +14,12 @@ from flows.forget import as_text as receipt_as_text
 from flows.ingest import publish
 from flows.maintain import as_text as maintenance_as_text
 from flows.names import slug
-from flows.reporting import generation_rows, shown
+from flows.reporting import LONGEST_SENTENCE, generation_rows, shown
 from flows.steps import named, plainly, rename, step
 from flows.traces import called, wipe
-from index.evaluate import Evaluation, truths_of
 from index.evaluate import evaluate as ask
+from index.evaluate import truths_of
+from index.evaluation import Evaluation
 from index.forget import forget as forget_assets
 from index.generation import current, read_manifest
 from index.maintain import Maintenance
@@ -56,7 +57,7 @@ def verify(archive: str) -> dict[str, Any]:
     """
     place = open_archive(Path(archive))
     found = step("check tables, index and pictures", lambda: list(damages(place)))
-    rows = [{"damage": shown(sentence)} for sentence in found] or [{"damage": "none"}]
+    rows = [{"damage": shown(sentence, LONGEST_SENTENCE)} for sentence in found] or [{"damage": "none"}]
     step("report", create_table_artifact, rows, f"damage-{slug(place.root)}", "What is wrong, each with its cure.")
     if found:
         more = f" ({len(found) - 1} more in the table of damage)" if len(found) > 1 else ""
@@ -107,8 +108,7 @@ def evaluate(archive: str) -> dict[str, Any]:
     place = open_archive(Path(archive))
     truths = truths_of(place)
     asked = step("ask what is known", ask, place, truths)
-    step("report", _report_evaluation, place, asked)
-    return asked.as_dict()
+    return step("report", _report_evaluation, place, asked)
 
 
 def _report_generation(place: Archive, verb: str) -> None:
@@ -121,8 +121,9 @@ def _report_generation(place: Archive, verb: str) -> None:
 
 def _report_maintenance(place: Archive, done: Maintenance) -> None:
     rows = [{"files": r.n_files, "bytes": r.n_bytes, "removed": kind} for kind, r in done.removed.items()]
-    would = "would be " if done.dry_run else ""
-    told = f"{done.joined} small files of tables {would}joined; what {would}removed."
+    told = f"{done.joined} small files of tables joined; what was removed."
+    if done.dry_run:
+        told = f"{done.joined} small files of tables would be joined; what would be removed."
     create_table_artifact(rows, f"maintenance-{slug(place.root)}", told)
     _log(maintenance_as_text(done))
 
@@ -132,7 +133,7 @@ def _report_receipt(place: Archive, text: str) -> None:
     _log(text)
 
 
-def _report_evaluation(place: Archive, asked: Evaluation) -> None:
+def _report_evaluation(place: Archive, asked: Evaluation) -> dict[str, Any]:
     name, rows = slug(place.root), evaluations.note(place, asked)
     create_table_artifact(rows, f"evaluation-{name}", "One row a night, the newest first.")
     lines = f"```\n{asked.as_text().replace('`', 'ˋ')}\n```"
@@ -140,6 +141,7 @@ def _report_evaluation(place: Archive, asked: Evaluation) -> None:
     create_markdown_artifact(page, f"evaluated-{name}", "How questions with known answers fare, drawn over time.")
     rename(f"evaluate {name} · {asked.generation}", asked.generation)
     _log(asked.as_text())
+    return rows[0]
 
 
 def _tell_waiting(process: str) -> None:

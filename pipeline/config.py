@@ -88,7 +88,7 @@ window_seconds = {sampling.window_seconds}         # length of one audio moment
 [fusion]                      # weight of each modality in a scene vector
 {weights}
 
-# What `rushes up` does with it; a plain `rushes ingest` takes no notice.
+# What `rushes up` does with it; a plain `rushes ingest` takes notice of `first` only.
 [schedule]
 nightly = "{schedule.nightly}"         # cron; "" for never
 time_zone = {json.dumps(local_time_zone())}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,15 @@ from typing import Any
 from pipeline.errors import ArchiveError
 
 OBJECT_STORE_BYTES = 512 << 20
-OOM_RETRIES = 3
+SAID_BEFORE = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": "3",  # for ever otherwise
+}
+"""What Ray reads from the environment when it is imported."""
+REACH_SECONDS = 10.0
+STARTS = 3
+"""On a busy machine Ray takes longer to start than it waits for itself, which is half a minute."""
 ENCODER_CPUS, LANE_CPUS = 0.5, 0.75
 """Decoders wait for encoders and encoders for decoders: a whole core each would leave small machines idle."""
 CPUS_PER_ENCODER = 4
@@ -61,8 +70,8 @@ def connected() -> Iterator[Any]:
             f"RAY_ADDRESS = {address} is a Ray Client address, which breaks with the connection; "
             "run `rushes ingest` on the cluster's head node, or without RAY_ADDRESS."
         )
-    environment = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(_threads()), "OPENBLAS_NUM_THREADS": "1"}
-    for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}.items():
+    variables = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(_threads()), "OPENBLAS_NUM_THREADS": "1"}
+    for name, value in SAID_BEFORE.items():
         os.environ.setdefault(name, value)
     import ray
 
@@ -71,22 +80,33 @@ def connected() -> Iterator[Any]:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
     if address:
-        options["runtime_env"] = {"env_vars": environment}
+        options["runtime_env"] = {"env_vars": variables}
     else:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-        options["_system_config"] = {"task_oom_retries": OOM_RETRIES}
-    try:
-        with _environment({} if address else environment):
-            ray.init(**options)
-    except (ConnectionError, RuntimeError) as exc:
-        where = f"the cluster at RAY_ADDRESS = {address}" if address else "Ray on this machine"
-        raise ArchiveError(f"Cannot reach {where} ({exc}); start it, or ingest with `--engine local`.") from exc
+    for attempt in range(1, STARTS + 1):
+        try:
+            _reach(address)
+            with environment({} if address else variables):
+                ray.init(**options)
+            break
+        except Exception as exc:  # what Ray raises where it cannot start has no common root
+            ray.shutdown()
+            if attempt == STARTS or address:
+                where = f"the cluster at RAY_ADDRESS = {address}" if address else "Ray on this machine"
+                raise ArchiveError(f"Cannot reach {where} ({exc}); start it, or ingest with `--engine local`.") from exc
     try:
         keep_token_private()
         with redirect_stdout(sys.stderr):  # Ray tells there of workers that die, in the midst of what programs read
             yield ray
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise OSError where nobody listens: Ray would try for minutes."""
+    host, separator, port = address.rpartition(":")
+    if separator and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
 
 
 def keep_token_private() -> None:
@@ -102,15 +122,19 @@ def _threads() -> int:
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables that the processes which are started meanwhile inherit."""
+def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables (None: take them away) for what is started meanwhile."""
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+    _set(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
