@@ -93,6 +93,8 @@ def _archives(given: Sequence[Path], home: Home) -> tuple[str, ...]:
     roots = [open_archive(Path(path)).root for path in given or home.wanted().archives]
     if twice := next((root for root in roots if roots.count(root) > 1), None):
         raise ServerError(f"The archive {twice} is given twice; name it once.")
+    if odd := next((root for root in roots if not str(root).isprintable()), None):
+        raise ServerError(f"The path {str(odd)!r} cannot be written in Prefect; give that folder a plain name.")
     return tuple(str(root) for root in roots)
 
 
@@ -102,13 +104,16 @@ def _external(home: Home) -> str:
     Raises:
         ServerError: what the environment says of it cannot be.
     """
-    url = os.environ.get("PREFECT_API_URL", "").removesuffix("/")
-    if not home.wanted().external and url == f"{home.place().url}/api":  # for the command `prefect`, say
+    url, before = os.environ.get("PREFECT_API_URL", "").removesuffix("/"), home.wanted().external
+    if not before and url == f"{home.place().url}/api":  # for the command `prefect`, say
         return ""
     if url and not url.startswith(("http://", "https://")):
         raise ServerError(f"PREFECT_API_URL = {url!r} is no address; write it as http://HOST:4200/api, or unset it.")
     if url and os.environ.get("PREFECT_API_KEY") and os.environ.get("PREFECT_API_AUTH_STRING"):
         raise ServerError("PREFECT_API_KEY hides PREFECT_API_AUTH_STRING; unset what this server does not ask for.")
+    if url != before and home.supervisor():  # whose environment has what belongs to the other server
+        used = f"the server that PREFECT_API_URL names, {before}" if before else "a server of its own"
+        raise ServerError(f"Rushes is up with {used}; to use another, run `rushes down` first.")
     return url
 
 

@@ -133,6 +133,8 @@ def test_what_cannot_be_up_is_said_in_a_sentence(
     assert "does not exist" in told(capsys, str(tmp_path / "none"))
     assert "is no archive" in told(capsys, str(tmp_path / "source"))
     assert "given twice" in told(capsys, str(archive), f"{archive}/../archive")
+    odd = create_archive(tmp_path / "a\udcffb", [str(tmp_path / "source")]).root
+    assert "plain name" in told(capsys, str(odd))
     assert "no port" in told(capsys, str(archive), "--port", "70000")
     home.write(Wanted((str(tmp_path / "gone"),)))
     assert "does not exist" in told(capsys)
