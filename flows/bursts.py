@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.events import LONGEST_LIST
-from pipeline.store.discover import TEMPORARY
 
 LONGEST_WAIT_SECONDS = 60.0
 """What has settled is told after this time, even if other files are still being written."""
@@ -89,11 +87,6 @@ class Burst:
     def told(self) -> None:
         """Forget what has settled: it was told."""
         self.n_files, self.n_bytes, self.names = 0, 0, ()
-
-
-def is_left_out(parts: Iterable[str]) -> bool:
-    """Tell whether listing a source leaves a path out, by its parts below the source: hidden, or temporary."""
-    return any(part.startswith(".") or part.endswith(TEMPORARY) for part in parts)
 
 
 def _facts(path: Path) -> tuple[int, int] | None:

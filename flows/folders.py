@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flows.bursts import Burst, is_left_out
+from flows.bursts import Burst
+from pipeline.store.discover import is_left_out
 
 LOOK_AGAIN_SECONDS = 10.0
 """How often a folder that is not there is looked for, and one that is there is checked to be the same."""
@@ -139,7 +140,7 @@ def _touch_all(
     """Touch a file, or all files below a folder: what came with a new folder may have come before it was watched."""
     for each in _files(path, folder, archive):
         name = each.relative_to(folder)
-        if not is_left_out(name.parts) and only(name.as_posix()):
+        if not any(map(is_left_out, name.parts)) and only(name.as_posix()):
             burst.touch(name.as_posix(), time.monotonic(), each)
 
 
@@ -158,7 +159,7 @@ def _files(path: Path, folder: Path, archive: Path) -> Iterator[Path]:
         yield path
         return
     for here, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not is_left_out([name]) and Path(here, name) != archive]
+        folders[:] = [name for name in folders if not is_left_out(name) and Path(here, name) != archive]
         yield from (Path(here, name) for name in names)
 
 

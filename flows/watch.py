@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from flows import folders, listings
-from flows.bursts import Burst, is_left_out
+from flows.bursts import Burst
 from flows.events import ARRIVED, emit
 from flows.notifications import Put
 from flows.receiver import PATH, Receiver, read_secret
@@ -26,7 +26,7 @@ from index.hits import harmless
 from pipeline.archive import is_being_written, open_archive
 from pipeline.config import Settings
 from pipeline.errors import RushesError
-from pipeline.store.discover import Folder, open_source
+from pipeline.store.discover import Folder, is_left_out, open_source
 
 TICK_SECONDS = 1.0
 LAST_SECONDS = 1.0
@@ -108,7 +108,7 @@ class Watched:
         sources = self.settings.sources if self.settings else ()
         names = [name for each in put for source in sources if (name := each.below(source)) is not None]
         for name in names:
-            if not is_left_out(name.split("/")):
+            if not any(map(is_left_out, name.split("/"))):
                 self.burst.touch(name, time.monotonic())
         return len(names)
 

@@ -19,9 +19,9 @@ from flows.bursts import LONGEST_WAIT_SECONDS, Burst
 from flows.cli import main
 from flows.watch import Watched
 from pipeline.archive import open_archive, writing
-from pipeline.store.discover import Found
-from pipeline.store.schemas import Location
+from pipeline.store.discover import open_source
 from tests.flows.serving import until
+from tests.stores import Proxy
 
 STABLE = 0.3
 
@@ -251,43 +251,37 @@ def test_what_goes_before_it_is_stable_is_not_told(tmp_path):
     assert burst.n_files == 0
 
 
-class Shelf:
-    """A source that is listed, with what is put on it."""
-
-    def __init__(self) -> None:
-        self.places = [Location("old.mp4", "s3://b/old.mp4", 1, 1)]
-        self.n_listed = 0
-        self.away = False
-
-    def list(self) -> Iterator[Found]:
-        self.n_listed += 1
-        if self.away:
-            raise OSError("no route to host")
-        yield from [Found(place) for place in self.places]
-
-
-def test_a_listing_is_compared_with_the_one_before(monkeypatch):
+def test_a_bucket_is_listed_and_compared_with_the_time_before(bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(listings, "LEAST_PAUSE_SECONDS", 0.02)
-    shelf, burst, said, stop = Shelf(), Burst(0.0), [], threading.Event()
-    thread = threading.Thread(target=listings.follow, args=(shelf, "s3://b", burst, stop, said.append))
+    bucket.put("films/old.mp4")
+    bucket.put("other/x.mp4")
+    proxy = Proxy(bucket.endpoint)
+    uri = bucket.uri("/films", proxy.endpoint)
+    burst, said, stop = Burst(0.0), [], threading.Event()
+    looks = []
+    monkeypatch.setattr(listings, "_list", lambda *given, real=listings._list: looks.append(0) or real(*given))
+    given = (open_source(uri, tmp_path), "s3://films", burst, stop, said.append)
+    thread = threading.Thread(target=listings.follow, args=given)
     thread.start()
     try:
-        until(lambda: shelf.n_listed > 1)
+        until(lambda: len(looks) > 3)
         assert not settled(burst)  # what is there at the start is no news
-        shelf.away = True
+        proxy.break_with("403 Forbidden")
         until(lambda: said)
-        before = shelf.n_listed
-        until(lambda: shelf.n_listed > before + 3)
-        assert said == ["s3://b cannot be listed (no route to host); trying again."]
-        shelf.places += [Location("new.mp4", "s3://b/new.mp4", 1, 1)]
-        shelf.places[0] = Location("old.mp4", "s3://b/old.mp4", 2, 1)
-        shelf.away = False
+        assert said[0].startswith("s3://films cannot be listed")
+        bucket.put("films/new.mp4")
+        bucket.put("films/old.mp4", b"changed")
+        bucket.put("other/new.mp4")
+        proxy.break_with("pass")
         until(lambda: settled(burst) == {"new.mp4", "old.mp4"})
-        assert said[1:] == ["s3://b can be listed again."]
+        assert said[1:] == ["s3://films can be listed again."]
+        before = len(looks)
+        until(lambda: len(looks) > before + 3)
         assert burst.n_files == 2
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 @pytest.fixture
