@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _PIECE_SECONDS = 60.0
-_REACH_SECONDS = 10.0
+_REACH_SECONDS = 20.0
 """How far from where equal pieces would begin a better place is looked for."""
 _LEAST_SECONDS = 30.0
 SLOPPY_SECONDS = 0.1
