@@ -14,6 +14,11 @@ from tests.stores import SECRET, Objects, Proxy, s3_server
 from tests.toys import TOY, TOYS
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run heavy tests last: what is wrong elsewhere shows sooner."""
+    items.sort(key=lambda item: item.get_closest_marker("heavy") is not None)
+
+
 @pytest.fixture(autouse=True)
 def _no_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
