@@ -231,6 +231,22 @@ def test_an_interruption_keeps_what_is_done_and_the_next_run_goes_on(source, mak
     assert set(outcomes(archive).values()) == {"indexed", "quarantined", "skipped"}
 
 
+def test_an_interruption_in_the_midst_of_a_commit_doubles_no_row(source, make_archive, monkeypatch):
+    archive, real = make_archive(), Tables._append
+
+    def interrupted(self, name, *args):
+        real(self, name, *args)
+        monkeypatch.setattr(Tables, "_append", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tables, "_append", interrupted)
+    monkeypatch.setattr("pipeline.processing.ASSETS_PER_COMMIT", 2)
+    assert run(archive).interrupted
+    assert run(archive).states["deferred"] == 0
+    assert len(rows(archive)) > 4, "each is there once"
+    assert set(outcomes(archive).values()) == {"indexed", "quarantined", "skipped"}
+
+
 KILLED = """
 import sys
 import pytest
