@@ -17,6 +17,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,8 +74,12 @@ class Forgotten:
 
     def errands(self) -> list[Errand]:
         """Return the assets whose bytes are not all removed yet."""
-        found = [json.loads(path.read_bytes()) for path in sorted(self._errands.glob("*.json"))]
-        return [Errand(**{**said, "names": tuple(said["names"])}) for said in found]
+        found = []
+        for path in sorted(self._errands.glob("*.json")):
+            with suppress(FileNotFoundError):  # done just now, by who holds the archive
+                said = json.loads(path.read_bytes())
+                found.append(Errand(**{**said, "names": tuple(said["names"])}))
+        return found
 
     def begin(self, errand: Errand) -> None:
         """Note what is to be removed, before anything is."""
