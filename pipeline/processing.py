@@ -194,7 +194,7 @@ class Processing:
             self.done_bytes += place.size
 
     def _commit(self) -> None:
-        """Commit what has gathered; what an interruption leaves of that is not committed a second time, but recovered."""
+        """Commit what has gathered; what an interruption leaves of it is recovered, not committed a second time."""
         results, self._results = self._results, []
         rows: list[AssetRow] = []
         moments: list[Moment] = []

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ SILENT_SECONDS = 30.0
 AGAIN_SECONDS = 1.0
 
 
-def lines(client: JobSubmissionClient, name: str) -> Iterator[str]:
+def lines(client: JobSubmissionClient, name: str) -> Generator[str]:
     """Yield each line of a job's log once, until the job has ended and all of it was read.
 
     Raises:

@@ -44,7 +44,7 @@ def test_a_name_that_is_no_utf8_is_told_too(monkeypatch):
 class Lost(BaseHTTPRequestHandler):
     """Says its version, as Ray does, and fails at anything else."""
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         body = json.dumps({"version": "4", "ray_version": "2.60.0", "session_name": "s"}).encode()
         self.send_response(200 if self.path == "/api/version" else 500)
         self.send_header("Content-Type", "application/json")
