@@ -208,6 +208,26 @@ def test_a_source_that_is_unplugged_deletes_nothing(source, make_archive):
     assert rows(archive) == before
 
 
+def test_a_folder_that_cannot_be_read_for_once_deletes_nothing(source, make_archive, monkeypatch):
+    archive, scandir = make_archive(), os.scandir
+    run(archive)
+    before = rows(archive)
+
+    def refusing(folder):
+        if folder == source / "films":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.store.discover.os.scandir", refusing)
+        report = run(archive)
+    assert report.states == Counter(unchanged=6, skipped=1)
+    assert report.reasons == {"unreadable_folder": 1}
+    assert rows(archive) == before
+    assert run(archive).states == Counter(unchanged=6, deleted=1), "what is deleted is the note of it"
+    assert rows(archive) == before
+
+
 def test_one_writes_at_a_time(source, make_archive):
     archive = make_archive()
     with writing(archive), pytest.raises(ArchiveError, match=str(os.getpid())):
