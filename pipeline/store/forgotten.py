@@ -12,6 +12,7 @@ who has the archive.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -64,9 +65,11 @@ class Forgotten:
         if not marks and asset_id in self.ids:
             return
         lines = "".join(f"\n{asset_id} {mark}" for mark in sorted(marks) or ["-"])  # begins a line, whatever was torn
+        said = f"{lines}\n".encode()
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, f"{lines}\n".encode())
+            if os.write(handle, said) < len(said):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             os.fsync(handle)
         finally:
             os.close(handle)
