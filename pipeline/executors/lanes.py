@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import ArchiveError
-from pipeline.executors.cluster import ENCODER_CPUS, LANE_CPUS, Demands
+from pipeline.executors.cluster import ENCODER_CPUS, Demands
 from pipeline.executors.contract import PULSE_SECONDS
 from pipeline.executors.feed import Feed
 from pipeline.executors.local import N_FRAMES, decoders_for
@@ -125,7 +125,7 @@ class Lanes:
         while (free := self.demands.n_lanes - sum(self._lanes.values())) > 0 and (jobs := self.feed.take()):
             n_decoders = min(decoders_for(jobs[0]), free)
             task = self._decode.options(
-                num_cpus=LANE_CPUS * n_decoders,
+                num_cpus=self.demands.lane_cpus * n_decoders,
                 num_returns="streaming",
                 max_retries=MOST_RETRIES,
                 _generator_backpressure_num_objects=PARCELS_AHEAD,
