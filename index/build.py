@@ -118,10 +118,12 @@ def check(staged: Path) -> None:
     tables = Tables(staged.parent.parent / "tables")
     if dict(manifest.tables) != tables.versions():
         raise ArchiveError(f"{manifest.generation} was built from tables that have changed meanwhile; {cure}.")
-    stored = tables.moments(columns=["modality", "space"])
+    stored = tables.moments(columns=["asset_id", "modality", "space"])
+    forgotten = tables.forgotten.ids  # asked last, since more may be forgotten while the rest is read
+    stored = stored.filter(pc.invert(pc.is_in(stored["asset_id"], value_set=pa.array(sorted(forgotten), pa.string()))))
     wanted = Counter(zip(stored["modality"].to_pylist(), stored["space"].to_pylist(), strict=True))
     held = {(each.entry.modality, each.entry.space): each for each in generation.lists}
-    gone = generation.rows_among(tables.forgotten.ids)  # while this was built: searches leave them out
+    gone = generation.rows_among(forgotten)  # while this was built: searches leave them out
     if gone is not None:
         wanted.update({key: int(gone[each.asset_rows].sum()) for key, each in held.items()})
     for key in sorted(wanted.keys() | held.keys()):

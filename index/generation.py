@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ArchiveError, IntegrityError
-from pipeline.store.files import Removed, is_older, remove
+from pipeline.store.files import Removed, is_older, remove, write_synced, write_whole
 
 FORMAT = 1
 POINTER = "current.json"
@@ -99,16 +99,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Hash every file of a staged generation into its manifest, and write that last."""
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     body = json.dumps({**asdict(manifest), "files": files}, indent=1, ensure_ascii=False)
-    with (folder / "manifest.json").open("w", encoding="utf8") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
+    write_synced(folder / "manifest.json", body.encode())
 
 
 def publish(index: Path, staged: Path, generation: str) -> None:
     """Put a staged generation in force, in one step; readers see the old one or the new one."""
     staged.replace(index / generation)
-    _point(index, {"generation": generation})
+    write_whole(index / POINTER, json.dumps({"generation": generation}).encode())
     discard(expired(index))
 
 
@@ -124,7 +121,8 @@ def roll_back(index: Path) -> str:
     if not earlier:
         raise ArchiveError(f"{bad.name} is the oldest generation that is left of {index.parent}; {_cure(bad)} instead.")
     read_manifest(earlier[-1])
-    _point(index, {"generation": earlier[-1].name, "instead_of": (rolled_back(index) or bad).name})
+    said = {"generation": earlier[-1].name, "instead_of": (rolled_back(index) or bad).name}
+    write_whole(index / POINTER, json.dumps(said).encode())
     return earlier[-1].name
 
 
@@ -159,7 +157,7 @@ def expired(index: Path, days: float = math.inf) -> list[Path]:
     old = [
         folder
         for n, folder in enumerate(folders)
-        if n < len(folders) - KEPT or (n + 1 < len(folders) and is_older(folders[n + 1] / "manifest.json", days))
+        if n < len(folders) - KEPT or (n + 1 < len(folders) and is_older(folders[n + 1], days))
     ]
     return [folder for folder in old if folder != in_force and not _is_read(folder)]
 
@@ -248,16 +246,6 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
 def generations(index: Path) -> list[Path]:
     """Return the folders of all generations, the oldest first."""
     return sorted(index.glob("gen-*"), key=_number)
-
-
-def _point(index: Path, said: Mapping[str, str]) -> None:
-    """Replace the pointer by a new one."""
-    part = index / f".{POINTER}.{os.getpid()}"
-    with part.open("w", encoding="utf8") as file:
-        json.dump(said, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(index / POINTER)
 
 
 def _number(folder: Path) -> int:

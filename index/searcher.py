@@ -173,9 +173,7 @@ class Searcher:
             return b""
         pack, _, place = thumb.removeprefix("thumbs/").partition("#")
         offset, length = (int(number) for number in place.split("+"))
-        generation = self.generation
-        hidden = self._hidden_in(generation)
-        if hidden is not None and not generation.shows(hidden, pack, offset):
+        if not self._answer(lambda generation, hidden: hidden is None or generation.shows(hidden, pack, offset)):
             return b""
         try:
             picture = read_thumb(self._archive.thumbs, Path(pack).name, offset, length)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pipeline.archive import Archive
 from pipeline.media import Modality, Moment, Outcome
 from pipeline.report import Report
-from pipeline.store.discover import Found
+from pipeline.store.discover import UNREADABLE_FOLDER, Found
 from pipeline.store.ledger import Ledger, id_of_place
 from pipeline.store.schemas import AssetRow, Location, moment_table
 from pipeline.store.tables import Batch, Tables
@@ -57,6 +57,8 @@ class Accounts:
                 asset_id = id_of_place(file.place.location)
                 if self.forgotten(asset_id, [file.place]):
                     continue
+                if file.skip == UNREADABLE_FOLDER:
+                    self._keep_below(file.place.location)
                 self.places[asset_id] = {file.place}
                 self.state[asset_id] = UNCHANGED
                 row = AssetRow(asset_id, Outcome.SKIPPED, file.skip, (file.place,))
@@ -82,6 +84,12 @@ class Accounts:
             return None
         self.places.setdefault(row.asset_id, set()).add(place)
         return row.asset_id
+
+    def _keep_below(self, folder: str) -> None:
+        """Let all that is known from below a folder stay as it is, since nobody can see whether it is still there."""
+        for row in self.ledger.rows.values():
+            if places := [place for place in row.locations if place.location.startswith(f"{folder}/")]:
+                self.unchanged(row.asset_id, places)
 
     def write(
         self, rows: list[AssetRow], moments: list[Moment], recipes: Mapping[str, Mapping[str, str]],

@@ -194,13 +194,14 @@ class Processing:
             self.done_bytes += place.size
 
     def _commit(self) -> None:
-        """Commit what has gathered."""
+        """Commit what has gathered; what an interruption leaves of it is recovered, not committed a second time."""
+        results, self._results = self._results, []
         rows: list[AssetRow] = []
         moments: list[Moment] = []
         recipes: dict[str, Mapping[str, str]] = {}
         replaces: dict[str, frozenset[Modality]] = {}
         with self.accounts.lock:
-            for result in self._results:
+            for result in results:
                 row = self._row(result)
                 rows.append(row)
                 recipes[row.asset_id] = row.recipe
@@ -209,7 +210,6 @@ class Processing:
                     # what an asset cannot be any more goes as well: all of it if it failed
                     replaces[row.asset_id] = frozenset(Modality) if result.failure else self._makes[row.asset_id]
             self.accounts.write(rows, moments, recipes, replaces)
-        self._results = []
         self._committed_at = time.monotonic()
 
     def _row(self, result: Result) -> AssetRow:

@@ -69,21 +69,20 @@ class Keeper:
         """Take the next frame."""
         self.frames += 1
         before = self._last if self._runs else None
-        if self._last is None:
-            self._scaler.reshaped(frame, self._aspect)  # this frame may answer targets that lie before it
-        while self._targets and self._targets[0] < at - _EPSILON:
-            self._keep(*(before or (at, frame)))
-            self._targets.popleft()
+        if before:
+            self._answer(at, *before)
         if not self.width:
             self.width, self.height = displayed_size(frame.width, frame.height, self._aspect, frame.rotation)
         if before:
             self.gap_seconds = max(self.gap_seconds, at - before[0])
         self._divider.begin(at)
-        if self._scaler.reshaped(frame, self._aspect) and self._last is not None:
-            self._close(self._divider.restart(at))
-            yield from self._flush()
+        if self._scaler.reshaped(frame, self._aspect):
+            if self._last is not None:
+                self._close(self._divider.restart(at))
+                yield from self._flush()
             self._scaler = pixels.Scaler(self._wanted.size_px)
             self._scaler.reshaped(frame, self._aspect)
+        self._answer(at, at, frame)  # after a gap a frame answers targets that lie before it
         cut = self._cut_at(at, frame, dense=before is not None and at - before[0] <= GAP_SECONDS)
         if cut is not None and self._keeps_at_cuts and not self._is_aimed_at(cut, at):
             self._keep(at, frame)
@@ -144,6 +143,12 @@ class Keeper:
         """Tell whether the shot that began at the cut has a frame, or will soon have one."""
         soon = max(at + _EPSILON, cut + shots.SHORTEST_SECONDS)
         return self._kept.reaches(cut - _EPSILON) or (bool(self._targets) and self._targets[0] <= soon)
+
+    def _answer(self, before_seconds: float, at: float, frame: av.VideoFrame) -> None:
+        """Keep a frame for the targets that lie before a time, if any."""
+        while self._targets and self._targets[0] < before_seconds - _EPSILON:
+            self._keep(at, frame)
+            self._targets.popleft()
 
     def _keep(self, at: float, frame: av.VideoFrame) -> None:
         self._kept.add(at, frame, self._scaler)

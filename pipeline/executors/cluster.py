@@ -37,6 +37,8 @@ class Demands:
     """Decode tasks at once."""
     gpu_share: float
     """Of one GPU, for each encoder; 0 without one."""
+    lane_cpus: float
+    """Of each decoder; less than usual where the encoders leave no whole share."""
 
     @classmethod
     def on(cls, n_cpus: float, n_gpus: float, gpu_share: float) -> Demands:
@@ -51,8 +53,8 @@ class Demands:
         share = gpu_share if n_gpus >= 1 else 0.0
         if share:
             n_encoders = max(int(n_gpus), min(n_encoders, int(n_gpus / share)))
-        n_lanes = max(1, int((n_cpus - n_encoders * ENCODER_CPUS) / LANE_CPUS))
-        return cls(n_encoders, n_lanes, share)
+        left = n_cpus - n_encoders * ENCODER_CPUS
+        return cls(n_encoders, max(1, int(left / LANE_CPUS)), share, max(0.0, min(LANE_CPUS, left)))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ SILENT_SECONDS = 30.0
 AGAIN_SECONDS = 1.0
 
 
-def lines(client: JobSubmissionClient, name: str) -> Iterator[str]:
+def lines(client: JobSubmissionClient, name: str) -> Generator[str]:
     """Yield each line of a job's log once, until the job has ended and all of it was read.
 
     Raises:
@@ -32,7 +32,7 @@ def lines(client: JobSubmissionClient, name: str) -> Iterator[str]:
     while True:
         try:
             over = client.get_job_info(name).status.is_terminal()
-            reached = time.monotonic()
+            reached, n_before = time.monotonic(), n_read
             with closing(_Tail(client, name)) as tail:
                 for number, line in enumerate(tail.lines()):
                     if number >= n_read:
@@ -40,6 +40,8 @@ def lines(client: JobSubmissionClient, name: str) -> Iterator[str]:
                         yield line
             if over:
                 return
+            if n_read == n_before:
+                time.sleep(AGAIN_SECONDS)  # it ended at once, as it does where the job's node cannot be asked
         except (OSError, RuntimeError) as exc:
             if "does not exist" in str(exc):
                 raise ArchiveError(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ def ingest_on_cluster(
         return _followed(client, name, watcher)
     except BaseException as exc:
         if not isinstance(exc, Exception):
-            _stop(client, name)
+            with suppress(ArchiveError):  # who cannot reach it has it reaped
+                _stop(client, name)
         raise
 
 
@@ -98,7 +100,7 @@ def reap(address: str, is_over: Callable[[str], bool]) -> list[str]:
     """
     client = _client(address)
     lost = []
-    for job in client.list_jobs():
+    for job in _jobs(client):
         run_id = (job.submission_id or "").removeprefix(PREFIX).partition(".")[0]
         if (job.submission_id or "").startswith(PREFIX) and not _is_over(job) and is_over(run_id):
             _stop(client, job.submission_id)
@@ -128,6 +130,20 @@ def _client(address: str) -> JobSubmissionClient:
             raise _unreachable(address, exc) from exc
 
 
+@contextmanager
+def _answering(client: JobSubmissionClient) -> Iterator[None]:
+    """Turn what requests and Ray raise when a cluster is lost, or cannot answer, into a sentence."""
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:
+        raise _unreachable(client.get_address(), exc) from exc
+
+
+def _jobs(client: JobSubmissionClient) -> list[JobDetails]:
+    with _answering(client):
+        return list(client.list_jobs())
+
+
 def _unreachable(address: str, exc: Exception) -> ArchiveError:
     return ArchiveError(
         f"The Ray cluster at {address} does not answer ({_short(exc)}); start it, or correct the address in "
@@ -149,7 +165,7 @@ def _token() -> str:
 def _attempts(client: JobSubmissionClient, run_id: str) -> list[JobDetails]:
     """Return the jobs of a flow run, the first one first."""
     name = submission_id(run_id)
-    jobs = [job for job in client.list_jobs() if (job.submission_id or "").partition(".")[0] == name]
+    jobs = [job for job in _jobs(client) if (job.submission_id or "").partition(".")[0] == name]
     return sorted(jobs, key=lambda job: int((job.submission_id or "").partition(".")[2] or 1))
 
 
@@ -175,10 +191,12 @@ def _submitted(client: JobSubmissionClient, run_id: str, order: Order) -> str:
 def _followed(client: JobSubmissionClient, name: str, watcher: Watcher) -> Report:
     """Pass on what a job tells until it has ended; return its report."""
     report = None
-    for line in lines(client, name):
-        report = hear(line, watcher) or report
+    with closing(lines(client, name)) as log:
+        for line in log:
+            report = hear(line, watcher) or report
     if report is None:
-        job = client.get_job_info(name)
+        with _answering(client):
+            job = client.get_job_info(name)
         raise ArchiveError(
             f"The job {name} ended as {job.status} ({_short(job.message)}); run again: what is done is kept."
         )
@@ -186,13 +204,14 @@ def _followed(client: JobSubmissionClient, name: str, watcher: Watcher) -> Repor
 
 
 def _stop(client: JobSubmissionClient, name: str | None) -> bool:
-    try:
-        client.stop_job(str(name))
-        ends = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < ends and not _is_over(client.get_job_info(str(name))):
-            time.sleep(0.2)
-    except RuntimeError:
-        return False  # it has ended meanwhile
+    with _answering(client):
+        try:
+            client.stop_job(str(name))
+            ends = time.monotonic() + STOP_SECONDS
+            while time.monotonic() < ends and not _is_over(client.get_job_info(str(name))):
+                time.sleep(0.2)
+        except RuntimeError:
+            return False  # it has ended meanwhile
     return True
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import ArchiveError
-from pipeline.executors.cluster import ENCODER_CPUS, LANE_CPUS, Demands
+from pipeline.executors.cluster import ENCODER_CPUS, Demands
 from pipeline.executors.contract import PULSE_SECONDS
 from pipeline.executors.feed import Feed
 from pipeline.executors.local import N_FRAMES, decoders_for
@@ -59,7 +59,8 @@ class Lanes:
         self.feed, self.demands = feed, demands
         self._ray, self._models, self._sampling = ray, models, sampling
         self._decode, self._encoder = ray.remote(_decode), ray.remote(_Encoder)
-        self._lanes: list[Any] = []
+        self._lanes: dict[Any, int] = {}
+        """Lanes, and how many decoders each has."""
         self._parcels: deque[tuple[list[Any], int]] = deque()
         """Parcels to encode together, and how often that was tried."""
         self._calls: dict[Any, _Call] = {}
@@ -120,21 +121,22 @@ class Lanes:
         return []
 
     def _begin_lanes(self) -> None:
-        while len(self._lanes) <= self.demands.n_lanes and (jobs := self.feed.take()):  # one more waits for a core
-            n_decoders = min(decoders_for(jobs[0]), max(1, self.demands.n_lanes))
+        # never one more, that waits for a core: it would take the core of an encoder that died, and wait for its heir
+        while (free := self.demands.n_lanes - sum(self._lanes.values())) > 0 and (jobs := self.feed.take()):
+            n_decoders = min(decoders_for(jobs[0]), free)
             task = self._decode.options(
-                num_cpus=LANE_CPUS * n_decoders,
+                num_cpus=self.demands.lane_cpus * n_decoders,
                 num_returns="streaming",
                 max_retries=MOST_RETRIES,
                 _generator_backpressure_num_objects=PARCELS_AHEAD,
             )
-            self._lanes.append(task.remote(jobs, self._sampling, n_decoders))
+            self._lanes[task.remote(jobs, self._sampling, n_decoders)] = n_decoders
 
     def _take_parcel(self, lane: Any) -> None:
         try:
             self._parcels.append(([next(lane)], 1))
         except StopIteration:
-            self._lanes.remove(lane)
+            del self._lanes[lane]
 
     def _begin_calls(self) -> None:
         while self._parcels:

@@ -74,7 +74,9 @@ class Telling:
         self._say("error", kind=type(error).__name__, text=str(error))
 
     def _say(self, what: str, **facts: object) -> None:
-        print(json.dumps({MARK: what, **facts}, ensure_ascii=False), file=self._out, flush=True)
+        # in one write, since threads tell too, and in ASCII: names are data, and may be no UTF-8
+        self._out.write(json.dumps({MARK: what, **facts}) + "\n")
+        self._out.flush()
 
 
 def hear(line: str, watcher: Watcher) -> Report | None:

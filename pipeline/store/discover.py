@@ -19,6 +19,8 @@ from pipeline.store.schemas import Location
 
 TRANSCRIPTS = frozenset({".srt", ".vtt"})
 METADATA = ".json"
+UNREADABLE_FOLDER = "unreadable_folder"
+"""Why nothing below a folder is listed, which must not read as an empty one."""
 TEMPORARY = (".part", ".partial", ".crdownload", ".tmp", ".swp", "~")
 
 
@@ -66,7 +68,7 @@ class Folder:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except OSError:
-            yield Found(self._place(folder, 0, 0), skip="unreadable_folder")
+            yield Found(self._place(folder, 0, 0), skip=UNREADABLE_FOLDER)
             return
         entries = [entry for entry in entries if not is_left_out(entry.name)]
         beside, of_nothing = paired(e.name for e in entries if not e.is_dir(follow_symlinks=False))

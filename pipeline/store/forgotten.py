@@ -12,11 +12,13 @@ who has the archive.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,9 +65,11 @@ class Forgotten:
         if not marks and asset_id in self.ids:
             return
         lines = "".join(f"\n{asset_id} {mark}" for mark in sorted(marks) or ["-"])  # begins a line, whatever was torn
+        said = f"{lines}\n".encode()
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, f"{lines}\n".encode())
+            if os.write(handle, said) < len(said):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -73,8 +77,12 @@ class Forgotten:
 
     def errands(self) -> list[Errand]:
         """Return the assets whose bytes are not all removed yet."""
-        found = [json.loads(path.read_bytes()) for path in sorted(self._errands.glob("*.json"))]
-        return [Errand(**{**said, "names": tuple(said["names"])}) for said in found]
+        found = []
+        for path in sorted(self._errands.glob("*.json")):
+            with suppress(FileNotFoundError):  # done just now, by who holds the archive
+                said = json.loads(path.read_bytes())
+                found.append(Errand(**{**said, "names": tuple(said["names"])}))
+        return found
 
     def begin(self, errand: Errand) -> None:
         """Note what is to be removed, before anything is."""

@@ -13,7 +13,7 @@ import fcntl
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -154,11 +154,8 @@ def _own_folder() -> tuple[TemporaryDirectory[str], IO[str]]:
     with (_spool() / ".lock").open("w") as making:
         fcntl.flock(making, fcntl.LOCK_EX)
         for folder in _spool().glob(f"{host}-*"):
-            with (folder / ".lock").open("w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    continue
+            with suppress(OSError), (folder / ".lock").open("w") as file:  # held, or going just now
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
         own = TemporaryDirectory(prefix=f"{host}-", dir=_spool(), ignore_cleanup_errors=True)
         held = Path(own.name, ".lock").open("w")  # noqa: SIM115 - held as long as the process lives

@@ -139,8 +139,8 @@ class Tables:
         staging = self.root / f".staging-{os.getpid()}"
         staging.mkdir(parents=True)
         replaces = {asset_id: sorted(modalities) for asset_id, modalities in batch.replaces.items()}
-        known = set(self._known_ids())
-        overwrite = [row.asset_id for row in batch.assets if row.asset_id in known]
+        known = self.stored("assets", [row.asset_id for row in batch.assets], ["asset_id"])
+        overwrite = known["asset_id"].to_pylist()
         plan = {"number": number, "replaces": replaces, "overwrites": overwrite}
         write_synced(staging / "plan.json", json.dumps(plan).encode())
         write_synced(staging / "moments.arrow", _ipc(batch.moments))
@@ -154,7 +154,9 @@ class Tables:
         moments, assets = (self._without_forgotten(rows[name]) for name in ("moments", "assets"))
         self._append("moments", moments, plan["number"], _moments_predicate(plan["replaces"], moments))
         self._append("assets", assets, plan["number"], _assets_predicate(plan["overwrites"], assets))
-        shutil.rmtree(self._pending)
+        done = self.root / f".staging-{os.getpid()}"
+        self._pending.replace(done)  # out of the way in one step: half of it could not be read
+        shutil.rmtree(done)
 
     def staged_moments(self) -> pa.Table:
         """Return the rows for the table moments that a killed run has staged, and the next `recover` commits."""
@@ -189,12 +191,6 @@ class Tables:
     def committed(self, name: str) -> int:
         """Return the number of the last batch, or removal, that a table has."""
         return self.read(name, lambda table: table.transaction_version(APPLICATION) or 0)
-
-    def _known_ids(self) -> list[str]:
-        ids: list[str] = self.read("assets", lambda table: table.to_pyarrow_table(columns=["asset_id"]))[
-            "asset_id"
-        ].to_pylist()
-        return ids
 
     def read(self, name: str, ask: Callable[[DeltaTable], T]) -> T:
         """Ask a table as it is now; again, if files were taken away meanwhile since they had gone out of force."""

@@ -11,6 +11,7 @@ from index.verify import damages
 from pipeline.errors import ArchiveError, IntegrityError
 from pipeline.media import Media
 from pipeline.recipe import Models
+from pipeline.store.tables import Tables
 from tests.index.archives import fill, said, seen
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -123,3 +124,15 @@ def test_a_damaged_generation_is_not_put_back(two):
     with pytest.raises(IntegrityError, match="gen-000001"):
         roll_back(two.index)
     assert current(two.index).name == "gen-000002"
+
+
+def test_what_is_forgotten_while_a_generation_is_checked_is_no_damage(archive, monkeypatch):
+    staged, read = stage(archive), Tables.moments
+
+    def forgetting(self, *args, **options):
+        found = read(self, *args, **options)
+        self.forgotten.add("a1", ())
+        return found
+
+    monkeypatch.setattr(Tables, "moments", forgetting)
+    check(staged)

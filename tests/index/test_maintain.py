@@ -103,6 +103,13 @@ def test_what_is_out_of_force_for_longer_than_keep_days_goes_and_only_that(archi
     assert again.joined == 4
 
 
+def test_a_generation_without_its_manifest_keeps_nothing_from_being_published(archive):
+    (generations(archive.index)[-2] / "manifest.json").unlink()
+    commit(archive, 50)
+    assert build(archive) == current(archive.index).name
+    assert len(generations(archive.index)) == KEPT
+
+
 READER = """
 import sys, index
 archive = index.open(sys.argv[1])

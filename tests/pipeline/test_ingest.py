@@ -208,6 +208,26 @@ def test_a_source_that_is_unplugged_deletes_nothing(source, make_archive):
     assert rows(archive) == before
 
 
+def test_a_folder_that_cannot_be_read_for_once_deletes_nothing(source, make_archive, monkeypatch):
+    archive, scandir = make_archive(), os.scandir
+    run(archive)
+    before = rows(archive)
+
+    def refusing(folder):
+        if folder == source / "films":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.store.discover.os.scandir", refusing)
+        report = run(archive)
+    assert report.states == Counter(unchanged=6, skipped=1)
+    assert report.reasons == {"unreadable_folder": 1}
+    assert rows(archive) == before
+    assert run(archive).states == Counter(unchanged=6, deleted=1), "what is deleted is the note of it"
+    assert rows(archive) == before
+
+
 def test_one_writes_at_a_time(source, make_archive):
     archive = make_archive()
     with writing(archive), pytest.raises(ArchiveError, match=str(os.getpid())):
@@ -228,6 +248,22 @@ def test_an_interruption_keeps_what_is_done_and_the_next_run_goes_on(source, mak
     again = run(archive)
     assert not again.interrupted
     assert again.states["deferred"] == 0
+    assert set(outcomes(archive).values()) == {"indexed", "quarantined", "skipped"}
+
+
+def test_an_interruption_in_the_midst_of_a_commit_doubles_no_row(source, make_archive, monkeypatch):
+    archive, real = make_archive(), Tables._append
+
+    def interrupted(self, name, *args):
+        real(self, name, *args)
+        monkeypatch.setattr(Tables, "_append", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tables, "_append", interrupted)
+    monkeypatch.setattr("pipeline.processing.ASSETS_PER_COMMIT", 2)
+    assert run(archive).interrupted
+    assert run(archive).states["deferred"] == 0
+    assert len(rows(archive)) > 4, "each is there once"
     assert set(outcomes(archive).values()) == {"indexed", "quarantined", "skipped"}
 
 

@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import ArchiveError
 from pipeline.executors import local
 from pipeline.executors import ray as on_ray
-from pipeline.executors.cluster import Demands
+from pipeline.executors.cluster import ENCODER_CPUS, Demands
 from pipeline.ingest import ingest
 from tests.media import film, picture, sound
 from tests.pipeline.clusters import ROOT, TOYED, until
@@ -138,6 +138,9 @@ def test_a_cluster_that_is_not_there_is_named(source, make_archive, monkeypatch)
 def test_a_run_takes_what_suits_a_cluster(n_cpus, n_gpus, share, expected):
     demands = Demands.on(n_cpus, n_gpus, share)
     assert (demands.n_encoders, demands.n_lanes, demands.gpu_share) == expected
+    taken = demands.n_encoders * ENCODER_CPUS + demands.n_lanes * demands.lane_cpus
+    assert demands.lane_cpus > 0
+    assert taken <= n_cpus, "all of it runs at once"
 
 
 RUN = """

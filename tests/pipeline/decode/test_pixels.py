@@ -9,6 +9,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from PIL import Image
 
 from pipeline.decode import decode, light
+from pipeline.decode.keeper import Keeper
 from pipeline.decode.pixels import Scaler
 from pipeline.media import FrameChunk, Sampling
 from tests.pipeline.decode.media import write_film
@@ -243,3 +244,21 @@ def test_a_film_of_standard_range_does_not_pass_the_tone_curve(monkeypatch):
         frame = filled("yuv420p", [codes(bar, "709", 8, full=False) for bar in BARS])
         frame.colorspace, frame.color_trc, frame.color_primaries = 1, trc, ColorPrimaries.BT709
         np.testing.assert_allclose(middles(scaled(frame)), BARS, atol=3)
+
+
+def test_a_frame_of_another_shape_after_a_gap_answers_the_targets_before_it():
+    keeper = Keeper(Sampling(size_px=SIZE_PX), 1.0, keeps_at_cuts=False)
+    narrow, wide = (av.VideoFrame.from_ndarray(np.zeros((96, width, 3), np.uint8), "rgb24") for width in (96, 192))
+    chunks = []
+    for target, at, frame in ((0.0, 0.0, narrow), (4.0, 5.0, wide), (6.0, 6.0, wide)):
+        keeper.aim([target])
+        chunks += keeper.show(at, frame)
+        keeper.leave()
+    chunks += keeper.finish(7.0)  # a piece ends, and the next begins with another shape
+    keeper.aim([7.0])
+    chunks += [*keeper.show(7.0, narrow), *keeper.finish(8.0)]
+    assert [(*chunk.pixels.shape[1:3], chunk.at_seconds.tolist()) for chunk in chunks] == [
+        (64, 64, [0.0]),
+        (64, 128, [5.0, 6.0]),
+        (64, 64, [7.0]),
+    ]

@@ -200,6 +200,23 @@ def test_a_commit_whose_outcome_is_unknown_is_not_repeated(tmp_path, monkeypatch
     assert len(tables.assets()) == 1
 
 
+def test_a_finished_batch_that_was_cleared_away_in_part_is_finished(tmp_path, monkeypatch):
+    from pipeline.store import tables as module
+
+    def interrupted(folder):
+        (folder / "plan.json").unlink()
+        raise KeyboardInterrupt
+
+    tables = tables_at(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(module.shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tables.commit(batch(["a1"]))
+    tables.commit(batch(["b2"]))
+    assert len(tables.moments()) == 4
+    assert not list(tables.root.glob(".staging-*"))
+
+
 def test_a_damaged_staged_batch_is_named(tmp_path):
     tables = tables_at(tmp_path)
     (tmp_path / "tables" / "pending").mkdir()
