@@ -13,8 +13,9 @@ from flows.cli import main
 from flows.server.home import Home, Place, Registered, ServerError, Wanted, find_home
 from flows.server.pins import wrong_pins
 from flows.server.supervisor import free_port
-from flows.up import _external
+from flows.up import _archives, _external
 from pipeline.archive import create_archive
+from pipeline.errors import ArchiveError
 from tests.flows import serving
 
 
@@ -74,6 +75,16 @@ def test_the_secret_stays_and_is_nobody_elses(home: Home) -> None:
     home.auth.write_text("admin:a secret word".replace(" ", "-"))  # somebody's own choice
     home.make()
     assert home.secret() == "admin:a-secret-word"
+
+
+def test_an_archive_that_is_away_does_not_keep_the_others_from_running(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    here, away = create_archive(tmp_path / "here", [str(tmp_path / "source")]).root, tmp_path / "away"
+    home.make()
+    home.write(Wanted((str(here), str(away))))
+    assert _archives((), home) == (str(here), str(away))
+    with pytest.raises(ArchiveError, match="does not exist"):
+        _archives([here, away], home)
 
 
 def test_one_supervises(home: Home) -> None:
