@@ -1,10 +1,12 @@
 """What `rushes up` keeps on disk: read without harm whatever it has become, and written by one."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from flows.server.home import Home, Place, Registered, ServerError, Wanted, find
 from flows.server.pins import wrong_pins
 from flows.server.supervisor import free_port
 from flows.up import _archives, _external
-from pipeline.archive import create_archive
+from pipeline.archive import LOOK_SECONDS, create_archive, writing
 from pipeline.errors import ArchiveError
 from tests.flows import serving
 
@@ -75,6 +77,18 @@ def test_the_secret_stays_and_is_nobody_elses(home: Home) -> None:
     home.auth.write_text("admin:a secret word".replace(" ", "-"))  # somebody's own choice
     home.make()
     assert home.secret() == "admin:a-secret-word"
+
+
+def test_who_looks_whether_it_is_held_keeps_nobody_out(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    archive = create_archive(tmp_path / "archive", [str(tmp_path / "source")])
+    home.make()
+    for path, held in ((home.root / "lock", home.supervising()), (archive.root / ".lock", writing(archive))):
+        with path.open("a") as looks:
+            fcntl.flock(looks, fcntl.LOCK_SH)
+            threading.Timer(LOOK_SECONDS, fcntl.flock, (looks, fcntl.LOCK_UN)).start()
+            with held:
+                assert path.read_text("utf8") == str(os.getpid())
 
 
 def test_an_archive_that_is_away_does_not_keep_the_others_from_running(home: Home, tmp_path: Path) -> None:
