@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from flows.cli import _parser
+from flows.server.deployments import KINDS, TAG
+from flows.server.parts import WORK_POOL
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = "1.34"
@@ -165,6 +167,12 @@ def test_compose_asks_for_a_secret_that_is_missing(missing, tmp_path):
     )
     assert done.returncode != 0
     assert missing in done.stderr
+
+
+def test_prefects_own_tool_deploys_what_up_registers():
+    said = yaml.safe_load((DEPLOY / "prefect.yaml").read_text("utf8"))["deployments"]
+    assert {each["entrypoint"] for each in said} == {f"{kind.module}.{name}" for name, kind in KINDS.items()}
+    assert all(TAG in each["tags"] and each["work_pool"] == {"name": WORK_POOL} for each in said)
 
 
 def rushes_commands() -> list[list[str]]:

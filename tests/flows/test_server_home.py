@@ -13,6 +13,7 @@ import pytest
 
 from flows.cli import main
 from flows.server.home import Home, Place, Registered, ServerError, Wanted, find_home
+from flows.server.parts import plan, registrar
 from flows.server.pins import wrong_pins
 from flows.server.supervisor import free_port
 from flows.up import _archives, _external
@@ -99,6 +100,17 @@ def test_an_archive_that_is_away_does_not_keep_the_others_from_running(home: Hom
     assert _archives((), home) == (str(here), str(away))
     with pytest.raises(ArchiveError, match="does not exist"):
         _archives([here, away], home)
+
+
+def test_only_the_server_is_told_of_its_database(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.make()
+    for name in ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_PASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("PREFECT_API_KEY", "pnu_none")
+    server, worker = (part.environment for part in plan(home, Wanted(), 4200))
+    assert server["PREFECT_SERVER_DATABASE_PASSWORD"] == "secret"
+    assert "secret" not in [*worker.values(), *registrar(home, Wanted(), 4200, 0.0).environment.values()]
+    assert "PREFECT_API_KEY" not in server
 
 
 def test_one_supervises(home: Home) -> None:
