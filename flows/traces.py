@@ -33,6 +33,8 @@ from pipeline.store.forgotten import Errand
 KEYS = ("report", "quarantine", "evaluated", "damage")
 """Artifacts that name files or show pictures."""
 AT_ONCE = 200
+NAMING = ("ingest", "verify", "evaluate")
+"""Flows that make them. The others name no files, and may be waiting for the archive that is held here."""
 PATIENCE_SECONDS = 120.0
 ENDED = FlowRunFilterStateType(any_=list(TERMINAL_STATES))
 RUNNING = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
@@ -51,16 +53,18 @@ def wipe(name: str, errands: Sequence[Errand]) -> int:
     run = this_run()
     names = {called for errand in errands for each in errand.names for called in (each, harmless(each))}
     with get_client(sync_client=True) as client:
-        _let_others_end(client, name, run.id)
+        _let_others_end(client, name)
         removed = _artifacts(client, name) + _remove_runs(client, name, names)
         client.update_flow_run(run.id, parameters={**run.parameters, "what": [each.asset_id for each in errands]})
     return removed
 
 
-def _let_others_end(client: SyncPrefectClient, name: str, this: UUID) -> None:
-    """Wait until no other run over an archive is at work, for a while: one that was killed may look as if it were."""
+def _let_others_end(client: SyncPrefectClient, name: str) -> None:
+    """Wait until no run that names files is at work, for a while: one that was killed may look as if it were."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(run.id != this for run in _runs(client, name, RUNNING)) and time.monotonic() < deadline:
+    while time.monotonic() < deadline and any(
+        run.name.partition(" ")[0] in NAMING for run in _runs(client, name, RUNNING)
+    ):
         time.sleep(1.0)
 
 

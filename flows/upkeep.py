@@ -39,7 +39,7 @@ def reindex(archive: str) -> dict[str, Any]:
         archive: the archive's folder.
     """
     place = open_archive(Path(archive))
-    with writing(place):
+    with writing(place, _tell_waiting):
         step("finish what was staged", Tables(place.tables).recover)
         published = publish(place)
     step("report", _report_generation, place, "reindex")
@@ -75,7 +75,9 @@ def maintain(archive: str, dry_run: bool = False) -> dict[str, Any]:
         dry_run: only say what would be removed.
     """
     place = open_archive(Path(archive))
-    done = step("compact, and remove what is out of force", maintain_archive, place, dry_run=dry_run)
+    done = step(
+        "compact, and remove what is out of force", maintain_archive, place, dry_run=dry_run, waiting=_tell_waiting
+    )
     step("report", _report_maintenance, place, done)
     return done.as_dict()
 
@@ -91,6 +93,7 @@ def forget(archive: str, what: list[str]) -> dict[str, Any]:
     """
     place = open_archive(Path(archive))
     step(f"make {len(what)} files unfindable", hide, place, what)
+    _log("Unfindable from now on; what is left of them is removed next.")
     with writing(place, _tell_waiting):
         # before the archive has forgotten what they are called: a run that was killed here does it again
         step("remove what Prefect knows of them", wipe, slug(place.root), Tables(place.tables).forgotten.errands())
@@ -147,7 +150,7 @@ def _report_evaluation(place: Archive, asked: Evaluation) -> dict[str, Any]:
 
 
 def _tell_waiting(process: str) -> None:
-    _log(f"Unfindable from now on; the bytes go when process {process} has finished with the archive.")
+    _log(f"Waiting until process {process} has finished with the archive.")
 
 
 def _log(text: str) -> None:
