@@ -18,6 +18,9 @@ from pipeline.media import Outcome
 EVERY_SECONDS = 5.0
 """An update of an artifact costs 50 ms and a row of the server's database."""
 
+MOST_NAMED = 200
+"""Files that the log names: each line is a row of the server's database."""
+
 
 class Shown:
     """A `Watcher` for flows. Remembers which assets are new, and which files could not be used."""
@@ -66,7 +69,10 @@ class Shown:
             self.fresh[asset_id] = uri
         if reason:
             self.refused.append((uri, state, reason))
-            self._log.warning("%s: %s (%s)", state, harmless(uri), reason)
+            if len(self.refused) <= MOST_NAMED:
+                self._log.warning("%s: %s (%s)", state, harmless(uri), reason)
+            elif len(self.refused) == MOST_NAMED + 1:
+                self._log.warning("More files could not be used; the table of quarantine has them")
         self._tell()
 
     def _tell(self, *, now: bool = False) -> None:

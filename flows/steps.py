@@ -51,7 +51,8 @@ def patient_step(told: str, work: Callable[P, T], *given: P.args, **also: P.kwar
 def plainly(work: Callable[P, Any]) -> Callable[P, Any]:
     """Let a flow end in one sentence: what a person can cause or cure is the message of its state, word for word.
 
-    A run that finds the archive held by another ends well, with nothing done: the other does the same work.
+    An ingest that finds the archive held by another ends well, with nothing done: the other does the same work, or the
+    next one will. All other flows wait.
     """
 
     @wraps(work)

@@ -90,7 +90,11 @@ def stop(home: Home) -> list[str]:
 
 
 def _archives(given: Sequence[Path], home: Home) -> tuple[str, ...]:
-    roots = [open_archive(Path(path)).root for path in given or home.wanted().archives]
+    if (
+        not given
+    ):  # one of those that is away, such as on a disk that comes later, does not keep the others from running
+        return home.wanted().archives
+    roots = [open_archive(Path(path)).root for path in given]
     if twice := next((root for root in roots if roots.count(root) > 1), None):
         raise ServerError(f"The archive {twice} is given twice; name it once.")
     if odd := next((root for root in roots if not str(root).isprintable()), None):

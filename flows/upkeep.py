@@ -16,11 +16,11 @@ from flows.maintain import as_text as maintenance_as_text
 from flows.names import slug
 from flows.reporting import LONGEST_SENTENCE, generation_rows, shown
 from flows.steps import named, plainly, rename, step
-from flows.traces import called, wipe
+from flows.traces import wipe
 from index.evaluate import evaluate as ask
 from index.evaluate import truths_of
 from index.evaluation import Evaluation
-from index.forget import forget as forget_assets
+from index.forget import complete, hide
 from index.generation import current, read_manifest
 from index.maintain import Maintenance
 from index.maintain import maintain as maintain_archive
@@ -39,7 +39,7 @@ def reindex(archive: str) -> dict[str, Any]:
         archive: the archive's folder.
     """
     place = open_archive(Path(archive))
-    with writing(place):
+    with writing(place, _tell_waiting):
         step("finish what was staged", Tables(place.tables).recover)
         published = publish(place)
     step("report", _report_generation, place, "reindex")
@@ -75,7 +75,9 @@ def maintain(archive: str, dry_run: bool = False) -> dict[str, Any]:
         dry_run: only say what would be removed.
     """
     place = open_archive(Path(archive))
-    done = step("compact, and remove what is out of force", maintain_archive, place, dry_run=dry_run)
+    done = step(
+        "compact, and remove what is out of force", maintain_archive, place, dry_run=dry_run, waiting=_tell_waiting
+    )
     step("report", _report_maintenance, place, done)
     return done.as_dict()
 
@@ -83,16 +85,19 @@ def maintain(archive: str, dry_run: bool = False) -> dict[str, Any]:
 @flow(name="forget", flow_run_name=named("forget"), persist_result=True, result_serializer="json")
 @plainly
 def forget(archive: str, what: list[str]) -> dict[str, Any]:
-    """Remove files from the archive, for good, from what Prefect remembers as well.
+    """Remove files from the archive, for good, from Prefect's runs, logs and artifacts as well.
 
     Args:
         archive: the archive's folder.
         what: files as hits show them, their paths, or their asset_ids.
     """
     place = open_archive(Path(archive))
-    ids, paths = called(place, what)
-    receipt = step(f"forget {len(what)} files", forget_assets, place, what, _tell_waiting)
-    step("remove what Prefect knows of them", wipe, slug(place.root), ids | set(receipt.asset_ids), paths)
+    step(f"make {len(what)} files unfindable", hide, place, what)
+    _log("Unfindable from now on; what is left of them is removed next.")
+    with writing(place, _tell_waiting):
+        # before the archive has forgotten what they are called: a run that was killed here does it again
+        step("remove what Prefect knows of them", wipe, slug(place.root), Tables(place.tables).forgotten.errands())
+        receipt = step("remove every byte of them", complete, place)
     step("report", _report_receipt, place, receipt_as_text(receipt))
     return receipt.as_dict()
 
@@ -145,7 +150,7 @@ def _report_evaluation(place: Archive, asked: Evaluation) -> dict[str, Any]:
 
 
 def _tell_waiting(process: str) -> None:
-    _log(f"Unfindable from now on; the bytes go when process {process} has finished with the archive.")
+    _log(f"Waiting until process {process} has finished with the archive.")
 
 
 def _log(text: str) -> None:

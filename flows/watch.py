@@ -185,8 +185,8 @@ class _Listening:
 
     def _take(self, endpoint: str, put: Sequence[Put]) -> None:
         listening = [each for each in self._archives if each.settings and each.settings.arrivals.listen == endpoint]
-        if not sum(each.take(put) for each in listening) and put:
-            self._open[endpoint].say(
+        if not sum(each.take(put) for each in listening) and put and (receiver := self._open.get(endpoint)):
+            receiver.say(
                 "nowhere", f"Something was put into {put[0].bucket}, where no archive that listens has a source."
             )
 

@@ -7,7 +7,7 @@ that a killed run has staged is committed first, and a generation that is open a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,14 +46,19 @@ class Maintenance:
         }
 
 
-def maintain(archive: Archive, *, dry_run: bool = False) -> Maintenance:
+def maintain(archive: Archive, *, dry_run: bool = False, waiting: Callable[[str], None] | None = None) -> Maintenance:
     """Do the upkeep; running it again, or after it was killed anywhere, goes on with what is left.
 
+    Args:
+        archive: the archive.
+        dry_run: only say what would be removed.
+        waiting: told which process holds the archive, before this waits for that to end; None: do not wait.
+
     Raises:
-        ArchiveError: another process holds the archive.
+        ArchiveError: another process holds the archive, and this does not wait.
     """
     began = time.monotonic()
-    with writing(archive):
+    with writing(archive, waiting):
         tables, days = Tables(archive.tables), archive.settings.keep.days
         receipt = None
         if not dry_run:

@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from encoders.profiles import profile
 from pipeline.config import Settings, load_settings, render_settings
 from pipeline.errors import ArchiveError, BusyError, ConfigError
+
+LOOKS, LOOK_SECONDS = 4, 0.05
 
 
 @dataclass(frozen=True)
@@ -91,21 +95,29 @@ def writing(archive: Archive, waiting: Callable[[str], None] | None = None) -> I
         BusyError: another process holds it, and this does not wait.
     """
     with (archive.root / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
+        if not lock(file):
             file.seek(0)
             holder = file.read().strip() or "unknown"
             if waiting is None:
-                raise BusyError(
-                    f"{archive.root} is being written by process {holder}; wait until it has finished."
-                ) from exc
+                raise BusyError(f"{archive.root} is being written by process {holder}; wait until it has finished.")
             waiting(holder)
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def lock(file: IO[str]) -> bool:
+    """Lock an open file, unless somebody holds it; tried more than once, since who looks holds it for a moment."""
+    for left in reversed(range(LOOKS)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_SECONDS if left else 0)
+        else:
+            return True
+    return False
 
 
 def is_being_written(root: Path) -> bool:

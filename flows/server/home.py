@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.archive import lock
 from pipeline.errors import RushesError
 
 _T = TypeVar("_T", "Wanted", "Place", "Registered")
@@ -149,12 +150,10 @@ class Home:
             ServerError: another process does.
         """
         with (self.root / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
+            if not lock(file):
                 raise ServerError(
                     f"Rushes is up already (process {self.supervisor()}, home {self.root}); run `rushes down` first."
-                ) from exc
+                )
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()

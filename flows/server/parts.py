@@ -19,8 +19,10 @@ WORK_POOL = "rushes"
 MARK, SPEC = "RUSHES_UP", "RUSHES_UP_PART"
 """Variables in the environment of all that is started here, by which it is found again."""
 
-KEPT = ("PREFECT_API_DATABASE_", "PREFECT_SERVER_DATABASE_", "PREFECT_LOGGING_", "PREFECT_SERVER_LOGGING_")
-"""Of a person's own settings for Prefect, what our server heeds. An API key, say, would break its authentication."""
+KEPT = ("PREFECT_LOGGING_", "PREFECT_SERVER_LOGGING_")
+"""Of a person's own settings for Prefect, what is heeded. An API key, say, would break our server's authentication."""
+DATABASE = ("PREFECT_API_DATABASE_", "PREFECT_SERVER_DATABASE_")
+"""What only the server is told: a password may be in it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def plan(home: Home, wanted: Wanted, port: int) -> list[Part]:
     started: tuple[str, ...]
     if not wanted.external:
         started = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-        parts.append(_part("server", environment, *started, waits_for_server=False))
+        database = {key: value for key, value in os.environ.items() if key.startswith(DATABASE)}
+        parts.append(_part("server", environment | database, *started, waits_for_server=False))
     started = ("prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", worker_name())
     parts.append(_part("worker", environment, *started, "--install-policy", "never"))
     if watched := _watched(wanted):

@@ -3,13 +3,14 @@
 A decoder's child gets an opened file and no way to a network, so its parent fetches. An object is read once to know
 what it is (its content's hash) and copied on the way; whoever decodes it takes that copy where it lies on the same
 machine, and otherwise (a worker of a cluster, a disk without room) fetches one of its own, which has to have the same
-hash. Each process has a folder of its own below `$RUSHES_CACHE/spool`, locked while it lives: the system lets go of
-the lock however it ends, and the next process removes what it has left.
+hash. Each process has a folder of its own in $RUSHES_SPOOL (else `$RUSHES_CACHE/spool`), locked while it lives: the
+system lets go of the lock however it ends, and the next process removes what it has left.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
@@ -135,7 +136,7 @@ def path_for(place: Location) -> Path:
     try:
         return Path(mkdtemp(dir=_own_folder()[0].name), name)
     except OSError as exc:
-        raise StoreError("no_space", f"no copy can be made in {_spool()} ({exc.strerror}); set RUSHES_CACHE") from exc
+        raise StoreError("no_space", f"no copy can be made in {_spool()} ({exc.strerror}); set RUSHES_SPOOL") from exc
 
 
 def _free_bytes() -> int:
@@ -143,7 +144,7 @@ def _free_bytes() -> int:
 
 
 def _spool() -> Path:
-    return cache_directory().absolute() / "spool"
+    return Path(os.environ.get("RUSHES_SPOOL") or cache_directory() / "spool").absolute()
 
 
 @cache

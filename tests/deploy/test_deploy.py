@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from flows.cli import _parser
+from flows.server.deployments import KINDS, TAG
+from flows.server.parts import WORK_POOL
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = "1.34"
@@ -74,14 +76,36 @@ def test_the_ray_cluster_has_known_fields_and_pods_that_kubernetes_takes():
 def test_pods_run_as_nobody_on_a_read_only_root(pod):
     spec = pod["spec"]
     assert spec["securityContext"]["runAsNonRoot"]
-    assert spec["automountServiceAccountToken"] is False
-    for container in spec["containers"]:
+    for container in spec.get("initContainers", []) + spec["containers"]:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         }  # fmt: skip
         mounted = {mount["name"] for mount in container["volumeMounts"]}
         assert mounted <= {volume["name"] for volume in spec["volumes"]}
         assert all(mount.get("readOnly") for mount in container["volumeMounts"] if mount["name"] == "media")
+
+
+def test_only_the_autoscaler_beside_the_ray_head_may_ask_kubernetes_for_something():
+    """It makes nodes: without that right the cluster would stay without any."""
+    may = [pod["spec"] for pod in pods() if pod["spec"].get("automountServiceAccountToken", True)]
+    assert [spec["containers"][0]["name"] for spec in may] == ["ray-head"]
+
+
+def test_all_that_the_image_writes_lies_on_something_that_can_be_written():
+    dockerfile = (DEPLOY / "Dockerfile").read_text("utf8")
+    said = dict(re.findall(r"\b([A-Z_]*(?:HOME|SPOOL|TMPDIR|STATIC_DIRECTORY))=(\S+)", dockerfile))
+    assert said.keys() >= {"HOME", "RUSHES_HOME", "RUSHES_SPOOL", "PREFECT_HOME", "PREFECT_SERVER_UI_STATIC_DIRECTORY"}
+    services = {name: compose()["services"][name] for name in OWN}
+    places = {
+        name: [each.partition(":")[0] for each in service["tmpfs"]]
+        + [each.rpartition(":")[2] for each in service.get("volumes", ())]
+        for name, service in services.items()
+    }
+    containers = [container for pod in pods() for container in pod["spec"]["containers"]]
+    found = [*places.items(), *((c["name"], [m["mountPath"] for m in c["volumeMounts"]]) for c in containers)]
+    for name, mounted in found:
+        needed = {path for variable, path in said.items() if name != "server" or variable != "RUSHES_SPOOL"}
+        assert not [path for path in needed if not any(Path(path).is_relative_to(each) for each in mounted)], name
 
 
 def test_ray_nodes_and_worker_see_the_archive_at_the_same_place():
@@ -145,6 +169,12 @@ def test_compose_asks_for_a_secret_that_is_missing(missing, tmp_path):
     assert missing in done.stderr
 
 
+def test_prefects_own_tool_deploys_what_up_registers():
+    said = yaml.safe_load((DEPLOY / "prefect.yaml").read_text("utf8"))["deployments"]
+    assert {each["entrypoint"] for each in said} == {f"{kind.module}.{name}" for name, kind in KINDS.items()}
+    assert all(TAG in each["tags"] and each["work_pool"] == {"name": WORK_POOL} for each in said)
+
+
 def rushes_commands() -> list[list[str]]:
     """Return every `rushes` command that deploy/ runs or tells people to run, as arguments."""
     worker = compose()["services"]["worker"]["command"]
@@ -152,7 +182,7 @@ def rushes_commands() -> list[list[str]]:
     for path in DEPLOY.rglob("*"):
         if path.is_file():
             text = path.read_text("utf8").replace(r"\n#", " ")
-            told = re.findall(r"(?:/bin/rushes|-- rushes|\brun --rm worker) ([a-z][^\n#`&]*)", text)
+            told = re.findall(r"(?:/bin/rushes|\|\| rushes|\brun --rm worker) ([a-z][^\n#`&\"]*)", text)
             found += [shlex.split(re.sub(r" {3,}.*", "", line).replace("$MAINPID", "1")) for line in told]
     return found
 

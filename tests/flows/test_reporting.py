@@ -2,21 +2,34 @@
 
 import base64
 import io
+import logging
 import re
 from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 from PIL import Image
+from prefect.logging import disable_run_logger
 
 from flows.chart import chart
 from flows.contact_sheet import MOST_CELLS, cells, sheet
 from flows.reporting import Night, done_on, outcomes, page, quarantined, shown, sized
 from flows.run import executor, ingest_and_publish
+from flows.shown import MOST_NAMED, Shown
 from index.generation import current, read_manifest
 from pipeline.report import Report
 from pipeline.timetable import Schedule
 from tests.media import film, picture
+
+
+def test_the_log_names_so_many_files_and_no_more(caplog):
+    with disable_run_logger():
+        watcher = Shown("archive")
+    watcher._log = logging.getLogger("test")
+    for n in range(3 * MOST_NAMED):
+        watcher.finished(f"{n}", f"{n}.mp4", "quarantined", "no_streams")
+    assert len(caplog.messages) == MOST_NAMED + 1
+    assert len(watcher.refused) == 3 * MOST_NAMED
 
 
 class Silent:

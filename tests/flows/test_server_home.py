@@ -1,20 +1,24 @@
 """What `rushes up` keeps on disk: read without harm whatever it has become, and written by one."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from flows.cli import main
 from flows.server.home import Home, Place, Registered, ServerError, Wanted, find_home
+from flows.server.parts import plan, registrar
 from flows.server.pins import wrong_pins
 from flows.server.supervisor import free_port
-from flows.up import _external
-from pipeline.archive import create_archive
+from flows.up import _archives, _external
+from pipeline.archive import LOOK_SECONDS, create_archive, writing
+from pipeline.errors import ArchiveError
 from tests.flows import serving
 
 
@@ -74,6 +78,39 @@ def test_the_secret_stays_and_is_nobody_elses(home: Home) -> None:
     home.auth.write_text("admin:a secret word".replace(" ", "-"))  # somebody's own choice
     home.make()
     assert home.secret() == "admin:a-secret-word"
+
+
+def test_who_looks_whether_it_is_held_keeps_nobody_out(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    archive = create_archive(tmp_path / "archive", [str(tmp_path / "source")])
+    home.make()
+    for path, held in ((home.root / "lock", home.supervising()), (archive.root / ".lock", writing(archive))):
+        with path.open("a") as looks:
+            fcntl.flock(looks, fcntl.LOCK_SH)
+            threading.Timer(LOOK_SECONDS, fcntl.flock, (looks, fcntl.LOCK_UN)).start()
+            with held:
+                assert path.read_text("utf8") == str(os.getpid())
+
+
+def test_an_archive_that_is_away_does_not_keep_the_others_from_running(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    here, away = create_archive(tmp_path / "here", [str(tmp_path / "source")]).root, tmp_path / "away"
+    home.make()
+    home.write(Wanted((str(here), str(away))))
+    assert _archives((), home) == (str(here), str(away))
+    with pytest.raises(ArchiveError, match="does not exist"):
+        _archives([here, away], home)
+
+
+def test_only_the_server_is_told_of_its_database(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.make()
+    for name in ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_PASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("PREFECT_API_KEY", "pnu_none")
+    server, worker = (part.environment for part in plan(home, Wanted(), 4200))
+    assert server["PREFECT_SERVER_DATABASE_PASSWORD"] == "secret"
+    assert "secret" not in [*worker.values(), *registrar(home, Wanted(), 4200, 0.0).environment.values()]
+    assert "PREFECT_API_KEY" not in server
 
 
 def test_one_supervises(home: Home) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from flows.names import slug
+from index.forget import hide
 from tests.flows.nights import Night
 from tests.media import film, picture
 
@@ -59,11 +60,14 @@ def test_what_an_archive_forgets_prefect_forgets_as_well(night: Night, kept: str
     with night.served.client() as client:
         named = [run.id for run in client.read_flow_runs() if any(CANARY in line for line in night.logs(run.id))]
     assert named
+    refused = night.ended(night.begin("kept", "forget", what=[f"no-{CANARY}.png"]))
+    assert CANARY in refused.state.message
+    hide(night.archives["kept"], [f"{CANARY}.png"])  # as a run does that is killed then
     ended = night.ended(night.begin("kept", "forget", what=[f"{CANARY}.png", f"{CANARY}.mp4"]))
     assert ended.state.is_completed(), ended.state
     assert CANARY not in str(ended.parameters)
     with night.served.client() as client:
-        assert not set(named) & {run.id for run in client.read_flow_runs()}
+        assert not {*named, refused.id} & {run.id for run in client.read_flow_runs()}
         assert not [artifact for artifact in client.read_artifacts() if CANARY in f"{artifact.data}"]
         assert not [run for run in client.read_flow_runs() if any(CANARY in line for line in night.logs(run.id))]
     assert "Forgotten: " in str(night.artifacts(ended.id)[f"receipt-{kept}"].data)

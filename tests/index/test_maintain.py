@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -259,3 +260,17 @@ def test_killed_at_any_step_running_it_again_goes_on(archive, step, root):
     assert list(damages(archive)) == []
     assert Tables(archive.tables).moments().sort_by("moment_id") == rows
     assert len(generations(archive.index)) == 1
+
+
+def test_it_waits_for_a_run_where_it_is_asked_to(make_archive):
+    archive, told = make_archive(), []
+    commit(archive, 0)
+    run = ExitStack()
+    run.enter_context(writing(archive))
+
+    def waiting(process: str) -> None:
+        told.append(process)
+        run.close()
+
+    assert not maintain(archive, waiting=waiting).dry_run
+    assert told == [str(os.getpid())]
