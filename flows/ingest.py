@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows import events, saved_queries
-from flows.hooks import is_over, stop_work
+from flows.hooks import is_over, stop_work, stoppable
 from flows.names import slug
 from flows.reporting import Night, leave, sized
 from flows.run import Run, engine_for, executor
@@ -141,7 +141,7 @@ def _plan(planned: Planned) -> str:
 
 
 def _process(run: Ingest, watcher: Shown, engine: str) -> None:
-    with watcher.shown():
+    with watcher.shown(), stoppable():
         run.process(executor(engine))
 
 

@@ -156,12 +156,11 @@ def _summary(night: Night) -> str:
     report = night.report
     counts = ", ".join(f"{n} {state}" for state, n in report.states.most_common()) or "the sources are empty"
     lines = [f"# {night.name}{f' · {night.published}' if night.published else ''}", f"**{counts}.**"]
+    took = f"{clock(report.seconds)} on the engine {night.engine}, {report.gpu_seconds / 3600:.2f} GPU hours"
     if report.media_seconds:
         rate = report.media_seconds / max(report.seconds, 1e-9)
-        lines.append(
-            f"{clock(report.media_seconds)} of film and sound in {clock(report.seconds)}: "
-            f"{rate:.1f} hours of media an hour, {report.gpu_seconds / 3600:.2f} GPU hours, engine {night.engine}."
-        )
+        took = f"{clock(report.media_seconds)} of film and sound in {took}: {rate:.1f} hours of media an hour"
+    lines.append(f"{took}.")
     if report.stopped:
         lines.append(f"It stopped because {report.stopped}.")
     if report.n_left:

@@ -67,7 +67,7 @@ def test_the_job_of_a_killed_flow_is_stopped_and_the_next_run_completes(night: N
     steps = [step.name for step in night.steps(run)]
     assert steps[:2] == ["stop jobs whose run is over", f"process on the Ray cluster at {ray.address}"]
     artifacts = night.artifacts(run)
-    assert f"engine Ray cluster at {ray.address}" in str(artifacts[f"report-{name}"].data)
+    assert f"on the engine Ray cluster at {ray.address}, " in str(artifacts[f"report-{name}"].data)
     assert f"({ray.address}/#/jobs)" in str(artifacts[f"to-ray-dashboard-{name}"].data)
     assert f"{N_PICTURES}/{N_PICTURES} files" in artifacts[f"progress-{name}"].description
 

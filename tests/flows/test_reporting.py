@@ -156,7 +156,7 @@ def test_a_page_tells_what_a_person_wants_to_know_in_the_morning(night):
     night.report.nights_left = 2
     text = page(night, {"Quarantine": "../artifact/1"})
     assert "**32 indexed, 1 quarantined.**" in text
-    assert re.search(r"hours of media an hour, 0\.00 GPU hours, engine local\.", text)
+    assert re.search(r"0:10 of film and sound in 0:\d\d on the engine local, 0\.00 GPU hours: \d+\.\d hours of", text)
     assert "It stopped because it was 06:00." in text
     assert re.search(
         r"12 files, 3\.0 MB: left to the next run; at this speed all is done in 2 more nights, on 20", text
