@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run="flows.demo:demo")
 
     init = _command(commands, "init", "make an archive", "flows.commands:init")
-    init.add_argument("--source", action="append", required=True, metavar="FOLDER", help="media; may be given again")
+    init.add_argument("--source", action="append", required=True, metavar="FOLDER_OR_URI", help="media; repeatable")
     init.add_argument("--profile", default="embedded", help="which encoders (default: embedded)")
 
     ingest = _command(
@@ -79,6 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("words", nargs="?", help="what to look for")
     search.add_argument("--image", type=Path, metavar="FILE", help="find what looks like this picture")
     search.add_argument("--audio", type=Path, metavar="FILE", help="find what sounds like this")
+    search.add_argument("--asset", metavar="URI", help="only in this file of the archive")
+    search.add_argument(
+        "--between",
+        nargs=2,
+        type=float,
+        metavar=("START", "STOP"),
+        help="only at this time of a film or sound, in seconds",
+    )
     _narrowed(search)
 
     recommend = _command(
@@ -93,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     _json(_command(commands, "quarantine", "all that was not indexed, and why", "flows.commands:quarantine"))
     _json(_command(commands, "verify", "check tables, index and pictures against each other", "flows.commands:verify"))
     index = _command(commands, "index", "the index generation in force", "flows.commands:index")
-    index.add_argument("--rebuild", action="store_true", help="make it again from the tables alone")
+    again = index.add_mutually_exclusive_group()
+    again.add_argument("--rebuild", action="store_true", help="make it again from the tables alone")
+    again.add_argument("--rollback", action="store_true", help="put the generation before it back in force")
     _json(index)
 
     _upkeep(commands)

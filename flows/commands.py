@@ -68,7 +68,8 @@ def search(options: argparse.Namespace) -> None:
     archive = _opened(options.archive)
     found = archive.search(
         options.words, image=options.image, audio=options.audio, k=options.k,
-        modality=options.modality, media=options.media,
+        modality=options.modality, media=options.media, asset=options.asset,
+        between=tuple(options.between) if options.between else None,
     )  # fmt: skip
     _print_hits(found, as_json=options.json)
 
@@ -85,7 +86,7 @@ def recommend(options: argparse.Namespace) -> None:
 def status(options: argparse.Namespace) -> None:
     """Print what is in an archive."""
     from index.build import is_current
-    from index.generation import current, read_manifest
+    from index.generation import current, read_manifest, rolled_back
 
     archive = open_archive(options.archive)
     rows = Tables(archive.tables).assets()
@@ -102,6 +103,7 @@ def status(options: argparse.Namespace) -> None:
         "spaces": {entry.modality: entry.space for entry in manifest.lists},
         "generation": manifest.generation,
         "generation_is_current": is_current(archive),
+        "rolled_back_from": bad.name if (bad := rolled_back(archive.index)) else None,
         "recall": {e.modality: min((r.share for r in e.recalls.values()), default=None) for e in manifest.lists},
     }
     if options.json:
@@ -113,6 +115,8 @@ def status(options: argparse.Namespace) -> None:
     print(f"indexed     {_counts(facts['media'])}; {clock(facts['media_seconds'])} of film and sound")
     print(f"moments     {_counts(facts['moments'])}")
     behind = "" if facts["generation_is_current"] else " (older than the tables: run `rushes ingest`)"
+    if bad:
+        behind = f" (put back in place of {bad.name}, until there is something new)"
     print(f"generation  {facts['generation']}{behind}")
     measured = {modality: share for modality, share in facts["recall"].items() if share is not None}
     print(f"recall@10   {', '.join(f'{share:.3f} {name}' for name, share in measured.items()) or 'not measured'}")
@@ -146,9 +150,9 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def index(options: argparse.Namespace) -> None:
-    """Print which generation is in force, or make it again from the tables."""
+    """Print which generation is in force; make it again from the tables, or put the one before it back."""
     from index.build import build
-    from index.generation import current, read_manifest
+    from index.generation import current, read_manifest, roll_back
     from pipeline.archive import writing
 
     archive = open_archive(options.archive)
@@ -156,6 +160,9 @@ def index(options: argparse.Namespace) -> None:
         with writing(archive):
             Tables(archive.tables).recover()
             build(archive)
+    if options.rollback:
+        with writing(archive):
+            roll_back(archive.index)
     manifest = read_manifest(current(archive.index))
     lists = [
         {

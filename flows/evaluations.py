@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.chart import chart
-from index.evaluate import Evaluation
+from index.evaluation import Evaluation
 from pipeline.archive import Archive
 
 FILE = "evaluations.jsonl"

@@ -79,7 +79,7 @@ def arrival_automation(name: str, deployment_id: UUID) -> AutomationCore:
         source="selected", deployment_id=deployment_id, parameters=None, job_variables=None, schedule_after=SETTLING
     )
     return AutomationCore(
-        name=f"rushes: arrivals of {name}",
+        name=f"rushes-arrivals-{name}",
         description="Something arrived in the sources: ingest it, once for a burst.",
         enabled=True,
         trigger=EventTrigger(

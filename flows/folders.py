@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,8 @@ REMOTE = frozenset({
     "virtiofs", "vboxsf", "davfs", "drvfs", "fuse",
 })  # fmt: skip
 """File systems whose files change without this machine's doing."""
+_UNDECODABLE = "Unable to decode path"
+"""What watchfiles raises when something happens to a file whose name is not UTF-8; it has no class of its own."""
 _STEP_MS = 100
 _GATHER_MS = 1000
 
@@ -54,7 +58,10 @@ def follow(folder: Path, archive: Path, burst: Burst, stop: threading.Event, say
         except (OSError, RuntimeError) as error:
             if _place(folder) != place:
                 continue  # it went while it was looked at
-            if polling:
+            if _UNDECODABLE in str(error):
+                stop.wait(LOOK_AGAIN_SECONDS)  # all below is watched anew, so not for each time that such a file grows
+                _touch_all(folder, folder, archive, burst, only=lambda name: not _is_utf8(name))
+            elif polling:
                 say(f"{folder} cannot be looked through ({error}); trying again.")
                 stop.wait(LOOK_AGAIN_SECONDS)
             else:
@@ -66,23 +73,28 @@ def follow(folder: Path, archive: Path, burst: Burst, stop: threading.Event, say
                 )
 
 
-def is_remote(folder: Path) -> bool:
-    """Tell whether a folder, or one that is mounted below it, changes without this system knowing."""
+def is_remote(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Tell whether a folder, or one that is mounted below it, changes without this system knowing.
+
+    Args:
+        folder: the source.
+        mounts: what is mounted where, as Linux tells it; where there is no such file, nothing is remote.
+    """
     try:
-        lines = Path("/proc/self/mountinfo").read_text("utf8", "surrogateescape").splitlines()
+        lines = mounts.read_text("utf8", "surrogateescape").splitlines()
     except OSError:
         return False
-    root, on = folder.resolve(), (Path("/"), "")
-    below = []
+    root = folder.resolve()
+    on, kind_on, below = Path("/"), "", []
     for line in lines:
         left, _, right = line.partition(" - ")
-        mounted = Path(left.split(" ")[4].encode("utf8", "surrogateescape").decode("unicode_escape"))
-        kind = right.split(" ")[0]
-        if root.is_relative_to(mounted) and len(mounted.parts) >= len(on[0].parts):
-            on = (mounted, kind)
+        mounted = Path(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), left.split(" ")[4]))
+        kind = right.split(" ")[0].partition(".")[0]
+        if root.is_relative_to(mounted) and len(mounted.parts) >= len(on.parts):
+            on, kind_on = mounted, kind  # a later line lies over an earlier one
         elif mounted.is_relative_to(root):
             below.append(kind)
-    return any(kind.partition(".")[0] in REMOTE for kind in (on[1], *below))
+    return not REMOTE.isdisjoint({kind_on, *below})
 
 
 def _listen(
@@ -108,24 +120,41 @@ def _listen(
         for path in there:
             _touch_all(path, folder, archive, burst)
         if not polling and (new := next((path for path in there if path.is_dir()), None)):
-            # beyond the limit a new folder is silently not watched, but watching it once more is refused aloud
-            next(watchfiles.watch(new, recursive=False, step=1, rust_timeout=1, yield_on_timeout=True))
+            _try_to_watch(new)
         if _place(folder) != place:
             return
 
 
-def _touch_all(path: Path, folder: Path, archive: Path, burst: Burst) -> None:
+def _try_to_watch(folder: Path) -> None:
+    """Watch a folder once more: beyond the limit a new one is silently not watched, but this is refused aloud."""
+    import watchfiles
+
+    with contextlib.suppress(FileNotFoundError):
+        next(watchfiles.watch(folder, recursive=False, step=1, rust_timeout=1, yield_on_timeout=True))
+
+
+def _touch_all(
+    path: Path, folder: Path, archive: Path, burst: Burst, only: Callable[[str], bool] = lambda _: True
+) -> None:
     """Touch a file, or all files below a folder: what came with a new folder may have come before it was watched."""
-    for each in _files(path, archive):
-        parts = each.relative_to(folder).parts
-        if not is_left_out(parts):
-            burst.touch(each.relative_to(folder).as_posix(), time.monotonic(), each)
+    for each in _files(path, folder, archive):
+        name = each.relative_to(folder)
+        if not is_left_out(name.parts) and only(name.as_posix()):
+            burst.touch(name.as_posix(), time.monotonic(), each)
 
 
-def _files(path: Path, archive: Path) -> Iterator[Path]:
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf8")
+    except UnicodeEncodeError:  # the system's bytes, as surrogates
+        return False
+    return True
+
+
+def _files(path: Path, folder: Path, archive: Path) -> Iterator[Path]:
     if path.is_relative_to(archive):
         return
-    if not path.is_dir() or path.is_symlink():
+    if not path.is_dir() or (path.is_symlink() and path != folder):
         yield path
         return
     for here, folders, names in os.walk(path):

@@ -1,11 +1,15 @@
-"""What is done for a flow run that has ended otherwise than by itself: its work on a cluster is stopped.
+"""What stops the work of a flow run that is cancelled, or has ended otherwise than by itself.
 
 Prefect runs hooks in the worker's process, not in the flow's: nothing of the flow is left by then but its id, and by
-that the job is known. Work in the flow's own process needs no hook; it ends with it.
+that the job on a cluster is known. Work in the flow's own process needs no hook; it ends with it.
 """
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,3 +37,24 @@ def is_over(run_id: str) -> bool:
         except (ObjectNotFound, ValueError):
             return False
     return state is not None and state.is_final()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let Prefect cancel what is done meanwhile on a Ray of this process.
+
+    Ray takes SIGTERM for itself when it starts, and raises SystemExit, which Prefect would take for a crash. Prefect's
+    own exception cannot get through Ray's compiled code: it is raised here, in the place of the other.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    meant = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        if callable(meant):
+            meant(signal.SIGTERM, None)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, meant)

@@ -15,14 +15,14 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows import events, saved_queries
-from flows.hooks import is_over, stop_work
+from flows.hooks import is_over, stop_work, stoppable
 from flows.names import slug
 from flows.reporting import Night, leave, sized
 from flows.run import Run, engine_for, executor
 from flows.saved_queries import Match
 from flows.shown import Shown
 from flows.steps import is_scheduled, named, patient_step, plainly, rename, step, this_run
-from index.build import check, is_current, put_in_force, stage
+from index.build import check, is_settled, put_in_force, stage
 from index.generation import Manifest, current, read_manifest
 from pipeline.archive import Archive, open_archive, writing
 from pipeline.budget import Budget
@@ -88,7 +88,7 @@ def _here(place: Archive, asked: _Asked, watcher: Shown) -> tuple[Report, str, s
         report = step("commit where everything lies now", run.settle)
         if report.interrupted:
             raise KeyboardInterrupt
-        return report, engine, None if is_current(place) else publish(place)
+        return report, engine, None if is_settled(place) else publish(place)
 
 
 def _on_cluster(place: Archive, asked: _Asked, watcher: Shown) -> tuple[Report, str, str | None]:
@@ -97,7 +97,7 @@ def _on_cluster(place: Archive, asked: _Asked, watcher: Shown) -> tuple[Report, 
     step("stop jobs whose run is over", jobs.reap, address, is_over)
     report = step(f"process on the Ray cluster at {address}", _follow, place, asked, watcher)
     with writing(place):
-        return report, f"Ray cluster at {address}", None if is_current(place) else publish(place)
+        return report, f"Ray cluster at {address}", None if is_settled(place) else publish(place)
 
 
 def _follow(place: Archive, asked: _Asked, watcher: Shown) -> Report:
@@ -141,7 +141,7 @@ def _plan(planned: Planned) -> str:
 
 
 def _process(run: Ingest, watcher: Shown, engine: str) -> None:
-    with watcher.shown():
+    with watcher.shown(), stoppable():
         run.process(executor(engine))
 
 

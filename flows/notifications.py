@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from index.hits import harmless
 from pipeline.errors import RushesError
@@ -36,8 +36,11 @@ class Put:
 
     def below(self, source: str) -> str | None:
         """Return the object's path below a source, the URI of a bucket or a prefix; None: it does not lie there."""
-        place = urlsplit(source)
-        prefix = place.path.strip("/")
+        try:
+            place = urlsplit(source)
+        except ValueError:
+            return None
+        prefix = unquote(place.path).strip("/")
         if place.scheme.lower() not in self.schemes or place.netloc != self.bucket:
             return None
         if not prefix:

@@ -15,6 +15,7 @@ import hmac
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from flows.notifications import NotificationError, Put, puts
 from pipeline.errors import RushesError
@@ -67,6 +68,7 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = MOST_AT_ONCE
 
     def __init__(
         self, endpoint: str, secret: str, take: Callable[[Sequence[Put]], None], say: Callable[[str], None]
@@ -111,7 +113,11 @@ class Receiver(ThreadingHTTPServer):
             self.say("full", f"More than {MOST_AT_ONCE} senders at once; some are turned away, and will try again.")
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread was to be had
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """End the connection when its time is over, in whatever small steps it sends."""
@@ -124,8 +130,11 @@ class Receiver(ThreadingHTTPServer):
             timer.cancel()
             self._room.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as it is called
         """Take no notice of connections that break."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            self.say("bug", f"A notification could not be handled ({error!r}).")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -135,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = LONGEST_SECONDS
 
     def do_POST(self) -> None:
-        if urlsplit(self.path).path.rstrip("/") != PATH:
+        if self.path.partition("?")[0].rstrip("/") != PATH:
             self._answer(HTTPStatus.NOT_FOUND, f"Notifications are taken at {PATH}.")
         elif not self._knows_secret():
             self.server.say("secret", f"A sender at {self.client_address[0]} did not show the secret.")
@@ -165,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _knows_secret(self) -> bool:
         kind, _, shown = self.headers.get("Authorization", "").partition(" ")
-        said = [self.headers.get("X-Rushes-Secret", ""), *parse_qs(urlsplit(self.path).query).get("secret", [])[:1]]
+        said = [self.headers.get("X-Rushes-Secret", ""), *parse_qs(self.path.partition("?")[2]).get("secret", [])[:1]]
         if kind.lower() == "bearer":
             said.append(shown.strip())
         elif kind.lower() == "basic":

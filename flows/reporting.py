@@ -25,7 +25,7 @@ from pipeline.report import Report
 from pipeline.timetable import Schedule
 
 MOST_ROWS = 200
-LONGEST_NAME = 100
+LONGEST_NAME, LONGEST_SENTENCE = 100, 1000
 _LOOK_ALIKES = str.maketrans("<>\"'`|[]*~\\", "‹›”’ˋ¦()∗∼∖")
 _EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 _MEANT = re.compile(r"(?i)(?<=&)(?=[#\w])|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=javascript)(?=:)|(?<=@)")
@@ -56,11 +56,14 @@ class Night:
         return slug(self.archive.root)
 
 
-def shown(text: str) -> str:
-    """Return a text that others have written so that it is only a text, wherever the Prefect UI shows it."""
+def shown(text: str, longest: int = LONGEST_NAME) -> str:
+    """Return a text that others have written so that it is only a text, wherever the Prefect UI shows it.
+
+    What is longer than `longest` characters loses its middle.
+    """
     plain = _EMPHASIS.sub("ˍ", harmless(text).translate(_LOOK_ALIKES))
-    if len(plain) > LONGEST_NAME:
-        plain = f"{plain[: LONGEST_NAME // 2 - 1]} … {plain[-LONGEST_NAME // 2 :]}"
+    if len(plain) > longest:
+        plain = f"{plain[: longest // 2 - 1]} … {plain[-longest // 2 :]}"
     return _MEANT.sub(_JOINER, plain)
 
 
@@ -153,12 +156,11 @@ def _summary(night: Night) -> str:
     report = night.report
     counts = ", ".join(f"{n} {state}" for state, n in report.states.most_common()) or "the sources are empty"
     lines = [f"# {night.name}{f' · {night.published}' if night.published else ''}", f"**{counts}.**"]
+    took = f"{clock(report.seconds)} on the engine {night.engine}, {report.gpu_seconds / 3600:.2f} GPU hours"
     if report.media_seconds:
         rate = report.media_seconds / max(report.seconds, 1e-9)
-        lines.append(
-            f"{clock(report.media_seconds)} of film and sound in {clock(report.seconds)}: "
-            f"{rate:.1f} hours of media an hour, {report.gpu_seconds / 3600:.2f} GPU hours, engine {night.engine}."
-        )
+        took = f"{clock(report.media_seconds)} of film and sound in {took}: {rate:.1f} hours of media an hour"
+    lines.append(f"{took}.")
     if report.stopped:
         lines.append(f"It stopped because {report.stopped}.")
     if report.n_left:

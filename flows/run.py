@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from index.build import build, is_current
+from index.build import build, is_settled
 from index.hits import clock
 from pipeline.archive import Archive
 from pipeline.budget import Budget
@@ -99,6 +99,6 @@ def ingest_and_publish(
         run.plan()
         run.process(executor)
         report = run.settle()
-        if report.interrupted or is_current(archive):
+        if report.interrupted or is_settled(archive):
             return Run(report, None)
         return Run(report, build(archive))

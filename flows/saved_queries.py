@@ -211,8 +211,9 @@ def _checked(archive: Archive, said: Any) -> Question:
     question = Question(**{**said, "words": said["words"].strip()})
     if not 0 < len(question.words) <= LONGEST_WORDS:
         raise ConfigError(f"{path}: a question needs words, {LONGEST_WORDS} characters at most; correct it.")
-    for value, kinds in ((question.modality, Modality), (question.media, Media)):
-        if value is not None and value not in set(kinds):
+    kinds: Sequence[str]
+    for value, kinds in ((question.modality, list(Modality)), (question.media, list(Media))):
+        if value is not None and value not in kinds:
             raise ConfigError(f"{path}: {value!r} is not known; known are {', '.join(kinds)}.")
     return question
 

@@ -26,10 +26,14 @@ def up(options: argparse.Namespace) -> None:
         raise ServerError(". ".join(wrong))
     home = find_home()
     home.make()
-    wanted = Wanted(_archives(options.archives, home), options.port, _external(), secrets.token_hex(8))
+    if options.port > 65535:
+        raise ServerError(f"--port {options.port} is no port; name one below 65536.")
+    wanted = Wanted(_archives(options.archives, home), options.port, _external(home), secrets.token_hex(8))
     if options.foreground:
         from flows.server.supervisor import Supervisor
 
+        if pid := home.supervisor():
+            raise ServerError(f"Rushes is up already (process {pid}); run `rushes down` first.")
         home.write(wanted)
         Supervisor(home).run()
         return
@@ -81,7 +85,7 @@ def stop(home: Home) -> list[str]:
     if pid := home.supervisor():
         names.append("supervisor")
         processes.stop([psutil.Process(pid)], grace_seconds=30)
-    processes.sweep(home)
+    processes.stop(processes.marked(home))
     return names
 
 
@@ -92,19 +96,19 @@ def _archives(given: Sequence[Path], home: Home) -> tuple[str, ...]:
     return tuple(str(root) for root in roots)
 
 
-def _external() -> str:
+def _external(home: Home) -> str:
     """Return the address of somebody else's server, which the environment names; empty: there is none.
 
     Raises:
         ServerError: what the environment says of it cannot be.
     """
-    url = os.environ.get("PREFECT_API_URL", "")
+    url = os.environ.get("PREFECT_API_URL", "").removesuffix("/")
+    if not home.wanted().external and url == f"{home.place().url}/api":  # for the command `prefect`, say
+        return ""
     if url and not url.startswith(("http://", "https://")):
         raise ServerError(f"PREFECT_API_URL = {url!r} is no address; write it as http://HOST:4200/api, or unset it.")
     if url and os.environ.get("PREFECT_API_KEY") and os.environ.get("PREFECT_API_AUTH_STRING"):
-        raise ServerError(
-            "PREFECT_API_KEY hides PREFECT_API_AUTH_STRING; unset the one that this server does not ask for."
-        )
+        raise ServerError("PREFECT_API_KEY hides PREFECT_API_AUTH_STRING; unset what this server does not ask for.")
     return url
 
 

@@ -14,11 +14,12 @@ from flows.forget import as_text as receipt_as_text
 from flows.ingest import publish
 from flows.maintain import as_text as maintenance_as_text
 from flows.names import slug
-from flows.reporting import generation_rows, shown
+from flows.reporting import LONGEST_SENTENCE, generation_rows, shown
 from flows.steps import named, plainly, rename, step
 from flows.traces import called, wipe
-from index.evaluate import Evaluation, truths_of
 from index.evaluate import evaluate as ask
+from index.evaluate import truths_of
+from index.evaluation import Evaluation
 from index.forget import forget as forget_assets
 from index.generation import current, read_manifest
 from index.maintain import Maintenance
@@ -56,7 +57,7 @@ def verify(archive: str) -> dict[str, Any]:
     """
     place = open_archive(Path(archive))
     found = step("check tables, index and pictures", lambda: list(damages(place)))
-    rows = [{"damage": shown(sentence)} for sentence in found] or [{"damage": "none"}]
+    rows = [{"damage": shown(sentence, LONGEST_SENTENCE)} for sentence in found] or [{"damage": "none"}]
     step("report", create_table_artifact, rows, f"damage-{slug(place.root)}", "What is wrong, each with its cure.")
     if found:
         more = f" ({len(found) - 1} more in the table of damage)" if len(found) > 1 else ""

@@ -35,9 +35,17 @@ FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 2.0, 60.0
 """How long to wait when Prefect does not take an event: the second time twice as long, and so on."""
 
 
-def watch(options: argparse.Namespace) -> None:
-    """Watch archives until stopped."""
+def watch(options: argparse.Namespace) -> int:
+    """Watch archives until stopped; return 1 if a part of it has died, so that whoever supervises starts it again."""
     stop = threading.Event()
+    died: list[threading.ExceptHookArgs] = []
+
+    def note_death(args: threading.ExceptHookArgs) -> None:
+        threading.__excepthook__(args)
+        died.append(args)
+        stop.set()
+
+    threading.excepthook = note_death
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     archives = [Watched(path.resolve()) for path in options.archives]
@@ -48,6 +56,7 @@ def watch(options: argparse.Namespace) -> None:
     stop.wait()
     for thread in threads:
         thread.join(LAST_SECONDS / len(threads))  # one that waits for something slow ends with the process
+    return int(bool(died))
 
 
 class Watched:

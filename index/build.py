@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from encoders.spec import Vectors
 from index.calibrate import best_of_others, null_of, unrelated_questions
-from index.generation import ListEntry, Manifest, Null, current, next_name, publish, read_manifest, write_manifest
+from index.generation import (
+    ListEntry,
+    Manifest,
+    Null,
+    current,
+    next_name,
+    publish,
+    read_manifest,
+    rolled_back,
+    write_manifest,
+)
 from index.lists import Generation
 from index.plan import Exact, Plan, choose
 from index.query import Questioner
@@ -37,9 +47,21 @@ DESCRIBED = [
 def is_current(archive: Archive) -> bool:
     """Tell whether the generation in force was built from the tables as they are now. Does not read its files."""
     try:
-        manifest = read_manifest(current(archive.index), check_files=False)
+        return _is_of_now(archive, current(archive.index))
     except (ArchiveError, IntegrityError):
         return False
+
+
+def is_settled(archive: Archive) -> bool:
+    """Tell whether there is nothing to build: the generation in force is current, or was put back in place of one."""
+    try:
+        return _is_of_now(archive, rolled_back(archive.index) or current(archive.index))
+    except (ArchiveError, IntegrityError):
+        return False
+
+
+def _is_of_now(archive: Archive, folder: Path) -> bool:
+    manifest = read_manifest(folder, check_files=False)
     return dict(manifest.tables) == Tables(archive.tables).versions() and manifest.profile == archive.settings.profile
 
 
@@ -99,6 +121,9 @@ def check(staged: Path) -> None:
     stored = tables.moments(columns=["modality", "space"])
     wanted = Counter(zip(stored["modality"].to_pylist(), stored["space"].to_pylist(), strict=True))
     held = {(each.entry.modality, each.entry.space): each for each in generation.lists}
+    gone = generation.rows_among(tables.forgotten.ids)  # while this was built: searches leave them out
+    if gone is not None:
+        wanted.update({key: int(gone[each.asset_rows].sum()) for key, each in held.items()})
     for key in sorted(wanted.keys() | held.keys()):
         sizes = {len(held[key].index), len(held[key].vectors), held[key].moments.num_rows} if key in held else {0}
         if sizes != {wanted[key]}:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from index.evaluate import Answer, Evaluation
+from index.evaluation import Answer, Evaluation
 from index.hits import harmless
 from index.measures import Interval, resampled
 

@@ -9,111 +9,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from index.evaluation import CUTS, DEPTH, Answer, Evaluation, Group, some
 from index.generation import current
-from index.hits import Hits, harmless
+from index.hits import Hits
 from index.lists import Generation
-from index.measures import Interval, ndcg, resampled, share
-from index.perceived import Labels, Words, labels, words
+from index.measures import ndcg, resampled, share
+from index.perceived import labels, words
 from index.searcher import Searcher
-from index.truths import Place, Truth, answers, read_truths
+from index.thresholds import curve
+from index.truths import Narrowed, Place, Truth, Unanswerable, answers, read_truths
 from pipeline.archive import Archive
 from pipeline.errors import ConfigError
 
-CUTS = (1, 5, 10)
-DEPTH = 100
-"""Hits that are asked for; an answer that is not among them was not found, and its rank counts as one more."""
 AT_ONCE = 64
-NAMED = 5
-"""How many of a kind a text names before it only counts."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A truth that was asked for, and where it was found."""
-
-    kind: str
-    query: str
-    file: str
-    start_seconds: float
-    stop_seconds: float
-    rank: int | None
-    """From 1; None: not among the first `DEPTH` hits."""
-    score: float
-    """Of that hit, in (0, 1); 0: none."""
-
-    @property
-    def depth(self) -> int:
-        """Return the rank, or one more than the depth that was searched."""
-        return self.rank or DEPTH + 1
-
-
-@dataclass(frozen=True)
-class Group:
-    """How the questions of one kind fared."""
-
-    kind: str
-    n: int
-    recall: Mapping[int, Interval]
-    """k → share of the truths that are among the first k hits."""
-    ndcg: Interval
-    """At 10, in [0, 1]; mean over the questions."""
-    median_rank: Interval
-    """`DEPTH` + 1: not found."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How one generation fared."""
-
-    generation: str
-    groups: tuple[Group, ...]
-    """By kind; the last is over all."""
-    answers: tuple[Answer, ...]
-    labels: Labels | None
-    words: Words | None
-    n_skipped: int
-    """Rows with no query, label or text."""
-    missing: Mapping[str, int]
-    """Files that are not in the archive → how many rows name them."""
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values; intervals as [value, low, high]; a rank that was not found as null."""
-        return {
-            "generation": self.generation,
-            "questions": len(self.answers),
-            "kinds": {group.kind: _group_dict(group) for group in self.groups},
-            "labels": self.labels
-            and {"n": self.labels.n, "first": self.labels.first.as_list(), "among": self.labels.among.as_list()},
-            "words": self.words
-            and {"files": self.words.n_files, "words": self.words.n_words, "error": self.words.rate.as_list()},
-            "skipped": self.n_skipped,
-            "missing": dict(self.missing),
-            "seconds": round(self.seconds, 3),
-        }
-
-    def as_text(self) -> str:
-        """Return it as a table for people, with 95% intervals."""
-        lines = [f"{self.generation}: {len(self.answers)} truths asked in {self.seconds:.0f} s; 95% intervals."]
-        if self.groups:
-            lines += _columns([_HEAD, *(_group_row(group) for group in self.groups)])
-        if self.labels:
-            lines.append(f"labels: {self.labels.n}, the first right {self.labels.first}, of five {self.labels.among}")
-        if self.words:
-            of = f"{self.words.n_words} words in {self.words.n_files} files"
-            lines.append(f"transcripts: word error {self.words.rate}, {of}")
-        if self.n_skipped:
-            lines.append(f"Skipped: {self.n_skipped} rows without a query, a label or a text.")
-        if self.missing:
-            lines.append(f"Not in the archive: {_some(self.missing)}; {sum(self.missing.values())} rows left out.")
-        return "\n".join(lines)
 
 
 def truths_of(archive: Archive, given: Path | None = None) -> Path:
@@ -144,14 +58,17 @@ def evaluate(archive: Archive, truths: Path, generation: str | None = None) -> E
     read = read_truths(truths)
     searcher = Searcher(archive, generation or current(archive.index).name)
     known, missing = _known(read.rows, searcher.generation)
-    if not known:
-        told = f"; it names {_some(missing)}" if missing else ""
+    if not known and not read.unanswerable:
+        told = f"; it names {some(missing)}" if missing else ""
         raise ConfigError(f"{truths} has nothing to ask of {archive.root}{told}; name files as hits show them.")
     found = _ask(searcher, [truth for truth in known if truth.query])
     return Evaluation(
         generation=searcher.generation.manifest.generation,
         groups=_groups(found),
         answers=tuple(found),
+        curve=curve(
+            _best_scores(searcher, read.unanswerable), [each.score for each in found if each.depth <= max(CUTS)]
+        ),
         labels=labels(searcher.generation, known),
         words=words(searcher.generation, known),
         n_skipped=read.n_skipped,
@@ -181,18 +98,29 @@ def _as_shown(place: Place, generation: Generation) -> Place:
 
 
 def _ask(searcher: Searcher, truths: Sequence[Truth]) -> list[Answer]:
-    """Ask every question once, many at a time; return the answers in the order of the truths."""
-    asked: dict[tuple[tuple[str, str], ...], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for n, truth in enumerate(truths):
-        asked[truth.narrowed][truth.query].append(n)
+    """Return the answers in the order of the truths."""
     found: dict[int, Answer] = {}
+    for rows, hits in _hits(searcher, truths, DEPTH):
+        found |= {n: _answer(truths[n], hits, searcher.generation) for n in rows}
+    return [found[n] for n in range(len(truths))]
+
+
+def _best_scores(searcher: Searcher, questions: Sequence[Unanswerable]) -> list[float]:
+    """Return the score of the best hit of each question; 0 where there is none."""
+    return [hits[0].score if hits else 0.0 for rows, hits in _hits(searcher, questions, 1) for _ in rows]
+
+
+def _hits(searcher: Searcher, questions: Sequence[Truth | Unanswerable], k: int) -> Iterator[tuple[list[int], Hits]]:
+    """Ask each question once, many at a time; yield the rows that ask it, and its hits."""
+    asked: dict[Narrowed, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for n, question in enumerate(questions):
+        asked[question.narrowed][question.query].append(n)
     for narrowed, by_query in asked.items():
         queries = list(by_query)
         for at in range(0, len(queries), AT_ONCE):
             some = queries[at : at + AT_ONCE]
-            for query, hits in zip(some, searcher.search_each(some, k=DEPTH, **dict(narrowed)), strict=True):
-                found |= {n: _answer(truths[n], hits, searcher.generation) for n in by_query[query]}
-    return [found[n] for n in range(len(truths))]
+            found = searcher.search_each(some, k=k, **dict(narrowed))
+            yield from ((by_query[query], hits) for query, hits in zip(some, found, strict=True))
 
 
 def _answer(truth: Truth, hits: Hits, generation: Generation) -> Answer:
@@ -220,32 +148,3 @@ def _group(kind: str, found: Sequence[Answer]) -> Group:
         ndcg=resampled([ndcg(ranks, 10) for ranks in by_question.values()], np.mean),
         median_rank=resampled([answer.depth for answer in found], np.median),
     )
-
-
-_HEAD = ("kind", "n", *(f"recall@{k}" for k in CUTS), "nDCG@10", "median rank")
-
-
-def _group_row(group: Group) -> tuple[str, ...]:
-    ranks = group.median_rank
-    told = [f">{DEPTH}" if rank > DEPTH else f"{rank:g}" for rank in (ranks.value, ranks.low, ranks.high)]
-    return (
-        harmless(group.kind), str(group.n), *(str(group.recall[k]) for k in CUTS), str(group.ndcg),
-        f"{told[0]} [{told[1]}, {told[2]}]",
-    )  # fmt: skip
-
-
-def _group_dict(group: Group) -> dict[str, Any]:
-    ranks = [None if rank > DEPTH else rank for rank in group.median_rank.as_list()]
-    recall = {f"recall@{k}": group.recall[k].as_list() for k in CUTS}
-    return {"n": group.n, **recall, "ndcg@10": group.ndcg.as_list(), "median_rank": ranks}
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(harmless(name) for name in names[:NAMED]) + more

@@ -21,8 +21,8 @@ from pipeline.archive import Archive, writing
 from pipeline.errors import QueryError
 from pipeline.media import Outcome
 from pipeline.store import cleaning
-from pipeline.store.discover import belongs, local_path
-from pipeline.store.files import Removed, remove
+from pipeline.store.discover import belongs, local_path, without_endpoint
+from pipeline.store.files import Removed, remove, sizes_below
 from pipeline.store.forgotten import Errand
 from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
@@ -157,7 +157,7 @@ def _meant(
 
 def _names(row: AssetRow) -> set[str]:
     """Return what an asset can be called by, apart from its id."""
-    names = {name for place in row.locations for name in (place.uri, place.location)}
+    names = {name for p in row.locations for name in (p.uri, p.location, without_endpoint(p.location))}
     return names | {str(local_path(place.location)) for place in row.locations if place.location.startswith("file://")}
 
 
@@ -167,9 +167,9 @@ def _called(row: AssetRow) -> str:
 
 def _lies_beside(row: AssetRow, locations: Iterable[str]) -> bool:
     """Tell whether a row is that of a refused sidecar of something that lies at one of the locations."""
-    own = {tuple(place.location.rpartition("/")[::2]) for place in row.locations}
+    own = {tuple(without_endpoint(place.location).rpartition("/")[::2]) for place in row.locations}
     for location in locations:
-        folder, _, name = location.rpartition("/")
+        folder, _, name = without_endpoint(location).rpartition("/")
         if any(folder == where and name != sidecar and belongs(sidecar, name) for where, sidecar in own):
             return True
     return False
@@ -187,11 +187,14 @@ def _counted(tables: Tables, errand: Errand) -> Errand:
 
 def _renew_index(archive: Archive) -> tuple[str, Removed]:
     """Build a generation from the tables as they are, unless there is no index, and remove all others."""
-    removed = remove(unfinished(archive.index))
-    if not (archive.index / POINTER).exists():
-        return "", removed
-    name = current(archive.index).name if is_current(archive) else build(archive)
-    return name, removed + discard(all_but_current(archive.index))
+    before = sizes_below(archive.index)
+    remove(unfinished(archive.index))
+    name = ""
+    if (archive.index / POINTER).exists():
+        name = current(archive.index).name if is_current(archive) else build(archive)
+        discard(all_but_current(archive.index))
+    gone = before.keys() - sizes_below(archive.index).keys()
+    return name, Removed(len(gone), sum(before[path] for path in gone))
 
 
 def _keep(path: Path, receipt: Receipt) -> None:

@@ -6,7 +6,8 @@ index/gen-000012/
     LIST.faiss                   for each list (a modality in a space): the index …
     LIST.vectors.npy             … its exact vectors, float16 [N, dim], in row order …
     LIST.moments.arrow           … and what each row is
-index/current.json               {"generation": "gen-000012"}; replaced by a rename
+index/current.json               {"generation": "gen-000012"}; replaced by a rename. After a rollback it also says
+                                 {…, "instead_of": "gen-000013"}
 
 Who reads a generation holds a shared lock on its manifest (`reading`). One that is out of force goes when newer ones
 enough have followed it or when it has been out of force for long (`expired`), but not while it is read.
@@ -107,13 +108,31 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def publish(index: Path, staged: Path, generation: str) -> None:
     """Put a staged generation in force, in one step; readers see the old one or the new one."""
     staged.replace(index / generation)
-    part = index / f".{POINTER}.{os.getpid()}"
-    with part.open("w", encoding="utf8") as file:
-        json.dump({"generation": generation}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(index / POINTER)
+    _point(index, {"generation": generation})
     discard(expired(index))
+
+
+def roll_back(index: Path) -> str:
+    """Put the generation before the one in force back in its place, in one step; return its name.
+
+    Raises:
+        ArchiveError: there is none before it.
+        IntegrityError: it is damaged; the one in force stays.
+    """
+    bad = current(index)
+    earlier = [folder for folder in generations(index) if _number(folder) < _number(bad)]
+    if not earlier:
+        raise ArchiveError(f"{bad.name} is the oldest generation that is left of {index.parent}; {_cure(bad)} instead.")
+    read_manifest(earlier[-1])
+    _point(index, {"generation": earlier[-1].name, "instead_of": (rolled_back(index) or bad).name})
+    return earlier[-1].name
+
+
+def rolled_back(index: Path) -> Path | None:
+    """Return the generation in whose place an earlier one was put back; None: the one in force is the last."""
+    current(index)  # tells damage
+    name = json.loads((index / POINTER).read_text("utf8")).get("instead_of")
+    return index / str(name) if name else None
 
 
 def reading(folder: Path) -> int:
@@ -229,6 +248,16 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
 def generations(index: Path) -> list[Path]:
     """Return the folders of all generations, the oldest first."""
     return sorted(index.glob("gen-*"), key=_number)
+
+
+def _point(index: Path, said: Mapping[str, str]) -> None:
+    """Replace the pointer by a new one."""
+    part = index / f".{POINTER}.{os.getpid()}"
+    with part.open("w", encoding="utf8") as file:
+        json.dump(said, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(index / POINTER)
 
 
 def _number(folder: Path) -> int:

@@ -20,6 +20,7 @@ from index.calibrate import excess
 from index.generation import ListEntry, Manifest, Null, current, read_manifest, reading
 from index.vector_index import VectorIndex
 from pipeline.errors import RushesError
+from pipeline.store.discover import without_endpoint
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,18 @@ class Candidates:
     rows: NDArray[np.int64]
     excess: NDArray[np.float32]
     """By how much they beat an unrelated question's best hit; see `index.calibrate`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """Which moments may answer."""
+
+    media: str | None = None
+    """Only those of such assets; None: all."""
+    without: NDArray[np.bool_] | None = None
+    """bool [n_assets], true for each asset that is left out; None: none is."""
+    between: tuple[float, float] | None = None
+    """Only those that share something with [start, stop), in seconds; None: all."""
 
 
 class MomentList:
@@ -64,24 +77,21 @@ class MomentList:
                 self._index = VectorIndex.load(self._folder / f"{self.entry.name}.faiss")
             return self._index
 
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        kind: str,
-        media: str | None,
-        without: NDArray[np.bool_] | None = None,
-    ) -> Candidates:
+    @cached_property
+    def times(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return for each row its start and its stop, in seconds."""
+        return self.moments["start_seconds"].to_numpy(), self.moments["stop_seconds"].to_numpy()
+
+    def search(self, vector: NDArray[np.float32], k: int, kind: str, scope: Scope) -> Candidates:
         """Return the k best rows for one question.
 
         Args:
             vector: float32 [dim], unit norm, in this list's space.
             k: how many at most.
             kind: "words" or "media": which null the scores are held against.
-            media: only rows of such assets.
-            without: bool [n_assets], true for each asset that is left out; None: none is.
+            scope: which rows may answer.
         """
-        allowed = self._allowed(media, without)
+        allowed = self._allowed(scope)
         if allowed is not None and not allowed.any():
             return Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
         found = self.index.search(vector[None], min(k, len(self.index)), allowed)
@@ -89,14 +99,17 @@ class MomentList:
         null = self.entry.nulls.get(kind, Null(0.0, 1.0))
         return Candidates(found.rows[0][keep], excess(found.scores[0][keep], null))
 
-    def _allowed(self, media: str | None, without: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        if media is None and without is None:
+    def _allowed(self, scope: Scope) -> NDArray[np.bool_] | None:
+        if scope.media is None and scope.without is None and scope.between is None:
             return None
         allowed = np.ones(len(self.asset_rows), bool)
-        if media is not None:
-            allowed &= (self._media == media)[self.asset_rows]
-        if without is not None:
-            allowed &= ~without[self.asset_rows]
+        if scope.media is not None:
+            allowed &= (self._media == scope.media)[self.asset_rows]
+        if scope.without is not None:
+            allowed &= ~scope.without[self.asset_rows]
+        if scope.between is not None:
+            starts, stops = self.times
+            allowed &= (starts < scope.between[1]) & (stops > scope.between[0])
         return allowed
 
     def assets_with(self, pack: str, offset: int) -> NDArray[np.int32]:
@@ -157,7 +170,7 @@ class Generation:
         found: dict[str, list[int]] = {}
         names = zip(self.assets["uris"].to_pylist(), self.assets["locations"].to_pylist(), strict=True)
         for row, (uris, locations) in enumerate(names):
-            for name in {*uris, *locations, *(place.removeprefix("file://") for place in locations)}:
+            for name in {*uris, *locations, *(without_endpoint(place).removeprefix("file://") for place in locations)}:
                 found.setdefault(name, []).append(row)
         return found
 

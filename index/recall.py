@@ -26,7 +26,9 @@ from index.vector_index import VectorIndex
 K = 10
 FLOOR = 0.95
 N_QUERIES = 256
-"""Of each kind, beside the unrelated questions: on a million rows the exact search for them takes a few seconds."""
+"""Of each kind that is stored: on a million rows the exact search for them takes a few seconds."""
+N_TEXTS, LONGEST = 64, 12
+"""Texts of the archive, beside the unrelated questions, and how many words of each: they need to be encoded."""
 BREADTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 """Breadths of a graph's search, tried in this order until one reaches the floor for every kind of query."""
 TIE = 2.5e-4
@@ -120,13 +122,14 @@ def measure(
 
 
 def words_of(moments: pa.Table) -> list[str]:
-    """Return what is said, written or seen in a sample of moments: questions whose answers the archive has."""
+    """Return what is said, written or seen in a sample of moments, as briefly as one asks: the archive has answers."""
     assets = moments["asset_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    rows = np.sort(evenly(assets, 4 * N_QUERIES))
+    rows = np.sort(evenly(assets, 8 * N_TEXTS))
     described = moments.select(["text", "labels"]).take(rows).to_pylist()
-    words = [row["text"] or next((label["name"] for label in row["labels"] or ()), "") for row in described]
-    distinct = [word for word in dict.fromkeys(words) if word.strip()]
-    return [str(word) for word in np.random.default_rng(0).permutation(distinct)[:N_QUERIES]]
+    texts = [row["text"] or next((label["name"] for label in row["labels"] or ()), "") for row in described]
+    brief = dict.fromkeys(" ".join(text.split()[:LONGEST]) for text in texts)
+    brief.pop("", None)
+    return [str(words) for words in np.random.default_rng(0).permutation(list(brief))[:N_TEXTS]]
 
 
 def evenly(groups: NDArray[np.generic], n: int) -> NDArray[np.int64]:

@@ -8,8 +8,7 @@ for hit in archive.search("a dog in the snow", k=5):
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.fusion import pool
-from index.evidence import Candidate, fold, present
+from index.find import Question, find, find_alike, scope_in
 from index.generation import current, named
 from index.hits import Hits
-from index.lists import Generation, MomentList
+from index.lists import Generation, Scope
 from index.query import Questioner
 from pipeline.archive import Archive, open_archive
 from pipeline.errors import IntegrityError, QueryError
@@ -31,18 +30,7 @@ from pipeline.store.thumbs import read_thumb
 
 ASKED = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH, Modality.TEXT)
 """The modalities of a search that names none. Scenes hold the same moments once more, fused; they are asked by name."""
-ALIKE = (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH)
-"""In which way moments are alike when nobody says: the first of these that the moment has."""
-SPARE = 8
-"""Candidates per list for each hit that is wanted: folding needs some to spare."""
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True)
-class _Question:
-    kind: str
-    vectors: Mapping[str, NDArray[np.float32]]
-    """Space → float32 [dim]."""
 
 
 class Searcher:
@@ -88,6 +76,8 @@ class Searcher:
         k: int = 10,
         modality: str | None = None,
         media: str | None = None,
+        asset: str | None = None,
+        between: tuple[float, float] | None = None,
         among: frozenset[str] | None = None,
     ) -> Hits:
         """Find moments by words, by a picture, by a sound, or by several of them at once.
@@ -99,16 +89,19 @@ class Searcher:
             k: how many hits at most.
             modality: "visual", "audio", "speech", "text" or "scene"; None: all but scene.
             media: "video", "audio" or "image"; None: all.
-            among: only moments of these assets; None: of all.
+            asset: only moments of this one: its path below its source, or its full path.
+            between: only moments that share something with this interval, [start, stop), in seconds; no still pictures.
+            among: only moments of these assets, by `asset_id`; None: of all.
 
         Raises:
-            QueryError: the question has no content, or none that the archive can be asked for.
+            QueryError: the question has no content, or none that the archive can be asked for; or there is no such
+                asset or interval.
         """
         kinds = _check(k, modality, media)
         question = self._question(words, image, audio)
         return self._answer(
-            lambda generation, hidden: _find(
-                generation, _left_out(generation, hidden, among), question, kinds, k, media
+            lambda generation, hidden: find(
+                generation, scope_in(generation, hidden, media, asset, between, among), question, kinds, k
             )
         )
 
@@ -126,9 +119,9 @@ class Searcher:
         if not words:
             return []
         vectors = self._questioner.words(words)
-        asked = [_Question("words", {space: rows[n] for space, rows in vectors.items()}) for n in range(len(words))]
+        asked = [Question("words", {space: rows[n] for space, rows in vectors.items()}) for n in range(len(words))]
         return self._answer(
-            lambda generation, hidden: [_find(generation, hidden, each, kinds, k, media) for each in asked]
+            lambda generation, hidden: [find(generation, Scope(media, hidden), each, kinds, k) for each in asked]
         )
 
     def recommend(
@@ -154,7 +147,7 @@ class Searcher:
         """
         _check(k, modality, media)
         return self._answer(
-            lambda generation, hidden: _find_alike(generation, hidden, like, at_seconds, k, modality, media)
+            lambda generation, hidden: find_alike(generation, Scope(media, hidden), like, at_seconds, k, modality)
         )
 
     def _answer(self, ask: Callable[[Generation, NDArray[np.bool_] | None], _Answer]) -> _Answer:
@@ -192,7 +185,7 @@ class Searcher:
 
     def _question(
         self, words: str | None, image: str | Path | None, audio: str | Path | NDArray[np.float32] | None
-    ) -> _Question:
+    ) -> Question:
         asked = []
         if words is not None and words.strip():
             asked.append(self._questioner.words([words]))
@@ -204,7 +197,7 @@ class Searcher:
             raise QueryError("The question has no content; give words, a picture or a sound.")
         spaces = {space for vectors in asked for space in vectors}
         joined = {s: pool(np.concatenate([vectors[s] for vectors in asked if s in vectors])) for s in spaces}
-        return _Question("words" if image is None and audio is None else "media", joined)
+        return Question("words" if image is None and audio is None else "media", joined)
 
 
 def open(path: str | Path, generation: str | None = None) -> Searcher:  # noqa: A001 - read as `index.open`
@@ -232,102 +225,3 @@ def _check(k: int, modality: str | None, media: str | None) -> set[str]:
     if modality not in set(Modality):
         raise QueryError(f"There is no modality {modality!r}; known are {', '.join(Modality)}.")
     return {modality}
-
-
-def _left_out(
-    generation: Generation, hidden: NDArray[np.bool_] | None, among: frozenset[str] | None
-) -> NDArray[np.bool_] | None:
-    if among is None:
-        return hidden
-    asked = generation.rows_among(among)
-    without = np.ones(len(generation.assets), bool) if asked is None else ~asked
-    return without if hidden is None else without | hidden
-
-
-def _find(
-    generation: Generation,
-    hidden: NDArray[np.bool_] | None,
-    question: _Question,
-    kinds: set[str],
-    k: int,
-    media: str | None,
-) -> Hits:
-    asked = [each for each in generation.lists if each.entry.modality in kinds]
-    reached = [each for each in asked if each.entry.space in question.vectors]
-    if asked and not reached:
-        raise QueryError(_unreached(asked, question.kind))
-    candidates = [
-        candidate
-        for each in reached
-        for candidate in _ask(each, question.vectors[each.entry.space], k * SPARE, question.kind, media, hidden)
-    ]
-    return present(fold(candidates, k), generation)
-
-
-def _find_alike(
-    generation: Generation,
-    hidden: NDArray[np.bool_] | None,
-    like: str,
-    at_seconds: float | None,
-    k: int,
-    modality: str | None,
-    media: str | None,
-) -> Hits:
-    seed = _asset(generation, hidden, like)
-    without = np.arange(len(generation.assets)) == seed
-    if hidden is not None:
-        without |= hidden
-    for kind in ALIKE if modality is None else (modality,):
-        seeds = [
-            (each, rows)
-            for each in generation.lists
-            if each.entry.modality == kind and len(rows := _rows_at(each, seed, at_seconds))
-        ]
-        if seeds:
-            break
-    else:
-        when = "" if at_seconds is None else f" at {at_seconds:g} seconds"
-        raise QueryError(f"{like} has no {modality or 'indexed'} moment{when}; see `rushes search` for its moments.")
-    candidates: list[Candidate] = []
-    for each, rows in seeds:
-        vector = pool(np.asarray(each.vectors[rows], np.float32))
-        candidates += _ask(each, vector, k * SPARE, "media", media, without)
-    return present(fold(candidates, k), generation)
-
-
-def _unreached(asked: Sequence[MomentList], kind: str) -> str:
-    what = ", ".join(f"{each.entry.modality} ({each.entry.space})" for each in asked)
-    if kind == "words":
-        return f"Words do not reach {what}: the profile's encoders have changed; run `rushes ingest` first."
-    return f"A picture or a sound alone does not reach {what}; ask in words, or for another modality."
-
-
-def _ask(
-    each: MomentList,
-    vector: NDArray[np.float32],
-    k: int,
-    kind: str,
-    media: str | None,
-    without: NDArray[np.bool_] | None,
-) -> Sequence[Candidate]:
-    found = each.search(vector, k, kind, media, without)
-    return [Candidate(each, int(row), float(excess)) for row, excess in zip(found.rows, found.excess, strict=True)]
-
-
-def _asset(generation: Generation, hidden: NDArray[np.bool_] | None, like: str) -> int:
-    rows = [row for row in generation.rows_of(like) if hidden is None or not hidden[row]]
-    if not rows:
-        raise QueryError(f"The index has no file {like}; give its path below its source, as hits show it.")
-    if len(rows) > 1:
-        places = ", ".join(generation.assets["locations"][row][0].as_py() for row in rows[:3])
-        raise QueryError(f"{len(rows)} files are called {like}; give the full path of one: {places}.")
-    return rows[0]
-
-
-def _rows_at(each: MomentList, asset_row: int, at_seconds: float | None) -> NDArray[np.int64]:
-    rows = np.flatnonzero(each.asset_rows == asset_row)
-    if at_seconds is None or not len(rows):
-        return rows
-    starts, stops = (each.moments[name].to_numpy()[rows] for name in ("start_seconds", "stop_seconds"))
-    inside: NDArray[np.int64] = rows[(starts <= at_seconds) & ((at_seconds < stops) | (stops == 0))]
-    return inside

@@ -36,6 +36,10 @@ ASKED_OF: Mapping[str, Mapping[str, str]] = {
 """What is asked of which media, by kind, where the row itself does not say: who asks for a picture wants no film."""
 
 
+Narrowed = tuple[tuple[str, str], ...]
+"""Arguments of a search, as pairs."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A file, or the interval [start_seconds, stop_seconds) of one."""
@@ -52,8 +56,7 @@ class Truth:
     place: Place
     kind: str = ""
     query: str = ""
-    narrowed: tuple[tuple[str, str], ...] = ()
-    """Arguments of the search, as pairs."""
+    narrowed: Narrowed = ()
     label: str = ""
     text: str = ""
 
@@ -63,7 +66,7 @@ class Unanswerable:
     """A question that nothing in the archive answers."""
 
     query: str
-    narrowed: tuple[tuple[str, str], ...] = ()
+    narrowed: Narrowed = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from index.generation import current, read_manifest
+from index.generation import current, read_manifest, rolled_back
 from pipeline.archive import Archive
 from pipeline.errors import RushesError
 from pipeline.store.tables import Tables
@@ -33,6 +33,8 @@ def damages(archive: Archive) -> Iterator[str]:
     except RushesError as error:
         yield str(error)
         return
+    if rolled_back(archive.index):
+        return  # somebody wants it older than the tables
     if dict(manifest.tables) != tables.versions():
         yield f"{manifest.generation} is older than the tables; run `rushes ingest {archive.root}`."
         return

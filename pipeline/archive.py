@@ -2,9 +2,10 @@
 
 archive/
   rushes.toml        what a person decides
-  tables/            the truth (Delta), and the batch that is being committed
+  tables/            the truth (Delta), the batch that is being committed, and what was forgotten
   thumbs/            packs of small pictures
   index/             generations, derived from the tables
+  receipts.jsonl     what was removed when something was forgotten
 """
 
 from __future__ import annotations
@@ -112,16 +113,20 @@ def is_being_written(root: Path) -> bool:
     try:
         with (root / ".lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # never written, or out of reach
+        return False
     return False
 
 
 def _place(root: Path, source: str) -> str:
     if "://" in source and not source.startswith("file://"):
-        return source
+        from pipeline.store.buckets import Bucket
+
+        bucket = Bucket.at(source)
+        bucket.check()
+        return bucket.base + bucket.query
     folder = Path(source.removeprefix("file://")).expanduser().resolve()
     if not folder.is_dir():
         raise ArchiveError(f"The source {source} is no folder; name one that exists.")

@@ -6,6 +6,7 @@
     │   └── BusyError           another run is writing it
     ├── QueryError              a query has no content, or none that the archive's spaces can take
     ├── MediaError              one file, with a named reason; becomes a row of the ledger and never stops a run
+    │   └── StoreError          one object that cannot be had just now; no row, the next run tries again
     └── IntegrityError          bytes at rest are not what they were when written
 
 Every argument goes to `super().__init__` by position, so that errors survive pickling between processes.
@@ -52,3 +53,10 @@ class MediaError(RushesError):
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.detail})" if self.detail else self.reason
+
+
+class StoreError(MediaError):
+    """An object could not be had from its store just now, which says nothing about it: the next run tries again.
+
+    `reason` is `vanished`, `changed` (while it was read), `store_error` (`detail` has the store's words) or `no_space`.
+    """

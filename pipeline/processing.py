@@ -6,21 +6,22 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from threading import Event
 
 from pipeline.accounts import DEFERRED, UNCHANGED, Accounts
 from pipeline.budget import Meter
 from pipeline.decode.limits import NotMediaError
+from pipeline.errors import StoreError
 from pipeline.executors.contract import Executor, Pulse
 from pipeline.executors.stages import DECODED, INCOMPLETE, Job, Made, Result
 from pipeline.look import Look, is_as_listed, look_at
 from pipeline.media import Modality, Moment, Outcome
 from pipeline.recipe import MADE_FROM, Models, fingerprints
 from pipeline.report import Watcher
-from pipeline.store.discover import Found, local_path
-from pipeline.store.ledger import stale
+from pipeline.store.discover import Found, is_local
+from pipeline.store.ledger import id_of_place, stale
 from pipeline.store.schemas import AssetRow, Location
+from pipeline.store.spool import discard
 from pipeline.store.stored import stored_moments
 
 ASSETS_PER_COMMIT = 64
@@ -92,7 +93,7 @@ class Processing:
         for found, known in self.wanted:
             if self._stable_seconds:
                 self._over.wait(self.wait_seconds(found.place))
-                if not is_as_listed(local_path(found.place.location), found.place):
+                if not is_as_listed(found.place):
                     continue  # somebody goes on writing it
             if self._over.is_set() or not self.meter.may_begin():
                 return
@@ -101,28 +102,42 @@ class Processing:
             if job:
                 self.watcher.started(job.asset_id, found.place.size)
                 yield job
+            elif look:
+                discard(look.path)
 
     def _look(self, found: Found, known: AssetRow | None) -> Look | None:
         began = time.monotonic()
-        look, refused = None, None
+        look, refused, failed = None, None, None
         try:
             look = look_at(found, known.asset_id if known else None)
         except NotMediaError as error:
             refused = error
+        except StoreError as error:
+            failed = error
         except OSError:
             return None  # unreadable or gone since it was listed: the next run will see
         if self._over.is_set():
+            if look:
+                discard(look.path)
             return None  # nobody waited for it
         self.accounts.report.stage_seconds["look"] += time.monotonic() - began
-        if look is None:
-            self.accounts.skip([replace(found, skip=refused.reason if refused else "")])
+        if refused:
+            self.accounts.skip([replace(found, skip=refused.reason)])
             self._done(found.place)
-        elif self.accounts.forgotten(look.asset_id, [look.place]):
+        elif failed:
+            self._wait(found.place, failed)
+        elif look and self.accounts.forgotten(look.asset_id, [look.place]):
             self._done(found.place)
+            discard(look.path)
             return None
-        else:
-            self.accounts.skip([Found(_beside(found.place, path), skip=error.reason) for path, error in look.refused])
+        elif look:
+            self.accounts.skip([Found(place, skip=error.reason) for place, error in look.refused])
         return look
+
+    def _wait(self, place: Location, error: StoreError) -> None:
+        """Say why an object is left to the next run."""
+        self.accounts.report.reasons[error.reason] += 1
+        self.watcher.finished(id_of_place(place.location), place.uri, DEFERRED, str(error))
 
     def _job(self, look: Look) -> Job | None:
         accounts = self.accounts
@@ -147,7 +162,8 @@ class Processing:
                 thumbs = accounts.archive.thumbs
                 kept = tuple(stored_moments(accounts.tables, thumbs, look.asset_id, DECODED - makes))
             facts = row.facts if row else None
-        return Job(look.asset_id, look.path, makes, look.transcripts, look.words, look.metadata, facts, kept)
+        place = None if is_local(look.place) else look.place
+        return Job(look.asset_id, look.path, makes, look.transcripts, look.words, look.metadata, facts, kept, place)
 
     def _watch(self, made: Made) -> None:
         spent = self.accounts.report.stage_seconds
@@ -157,7 +173,11 @@ class Processing:
 
     def _take(self, result: Result) -> None:
         look = self._looks[result.asset_id]
-        if not is_as_listed(look.path, look.place):
+        discard(look.path)
+        if isinstance(result.failure, StoreError):
+            self._wait(look.place, result.failure)
+            return
+        if not is_as_listed(look.place):
             return  # it changed while it was read: what was made is of no one file
         if result.failure is not None and result.failure.reason in PASSING:
             return  # which says nothing about the file
@@ -216,9 +236,3 @@ def _outcome(result: Result) -> tuple[Outcome, str]:
     if result.damage is not None:
         return Outcome.PARTIAL, result.damage
     return Outcome.INDEXED, ""
-
-
-def _beside(place: Location, sidecar: Path) -> Location:
-    facts = sidecar.stat()
-    uri = str(Path(place.uri).with_name(sidecar.name))
-    return Location(uri, sidecar.as_uri(), facts.st_size, facts.st_mtime_ns)

@@ -1,6 +1,7 @@
 """Fixtures: a profile of toy models, and archives that were made with it."""
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import encoders.profiles
 import encoders.registry
 from pipeline.archive import Archive, create_archive, open_archive
+from tests.stores import SECRET, Objects, Proxy, s3_server
 from tests.toys import TOY, TOYS
 
 
@@ -56,3 +58,33 @@ def in_root(root: Path) -> Iterator[Path]:
     os.chdir(root)
     yield root
     os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Serve S3 to the whole session; return HOST:PORT."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Objects:
+    """Return a new bucket, with access to it in the environment, and a spool of its own."""
+    from pipeline.store import spool
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("RUSHES_CACHE", str(tmp_path / "cache"))
+    spool._own_folder.cache_clear()
+    return Objects(s3, f"bucket-{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def proxy(s3: str) -> Iterator[Proxy]:
+    """Return a proxy before the S3 server."""
+    proxy = Proxy(s3)
+    yield proxy
+    proxy.close()

@@ -55,6 +55,7 @@ HEAVY = [
     "faster_whisper",
     "deltalake",
     "pandas",
+    "pyarrow.fs",
     "onnxruntime",
 ]
 

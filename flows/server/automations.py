@@ -1,4 +1,4 @@
-"""What Prefect does by itself: start the run that an event asks for, and end runs of which nothing is heard any more."""
+"""What Prefect does by itself: start the run that an event asks for, end runs of which nothing is heard."""
 
 from __future__ import annotations
 

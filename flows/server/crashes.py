@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from flows.server.deployments import TAG
 from flows.server.home import Home
+from flows.server.parts import WORK_POOL
 from flows.server.processes import marked
 
 if TYPE_CHECKING:
@@ -28,16 +28,22 @@ def mark_crashed(client: SyncPrefectClient, home: Home, before: datetime) -> int
         home: whose processes are looked at.
         before: only runs that have been in their state since then; later ones belong to a worker that lives.
     """
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.client.schemas.filters import FlowRunFilterTags as Tags
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+        WorkPoolFilter,
+        WorkPoolFilterName,
+    )  # fmt: skip
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
     begun = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
-    ours = FlowRunFilter(tags=Tags(all_=[TAG]), state=FlowRunFilterState(type=begun))
+    active = FlowRunFilter(state=FlowRunFilterState(type=begun))
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL]))
     alive = living(home)
     n_crashed = 0
-    for run in client.read_flow_runs(flow_run_filter=ours):
+    for run in client.read_flow_runs(flow_run_filter=active, work_pool_filter=pool):
         if str(run.id) in alive or run.state is None or run.state.timestamp >= before:
             continue
         told = "Its process was killed, and the worker with it. The next run goes on from there."

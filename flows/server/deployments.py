@@ -30,7 +30,7 @@ class Kind:
 
     module: str
     cron: str
-    """When, in the archive's time zone; "nightly": as rushes.toml says; empty: when somebody, or an automation, asks."""
+    """When, in the archive's time zone; "nightly": as rushes.toml says; empty: when somebody asks."""
     told: str
 
 
@@ -47,7 +47,7 @@ KINDS: Mapping[str, Kind] = {
 def register(client: SyncPrefectClient, archive: Archive) -> dict[str, UUID]:
     """Register an archive's deployments, or bring them up to date.
 
-    What is right already stays as it is, and with it the runs that are scheduled; what a person has paused stays paused.
+    What is right already stays as it is, and so do its scheduled runs; what a person has paused stays paused.
 
     Returns:
         The deployment of each flow, by the flow's name.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ from typing import Any, TypeVar
 from pipeline.errors import RushesError
 
 _T = TypeVar("_T", "Wanted", "Place", "Registered")
+
+
+_SECRET = re.compile(r"[\x21-\x39\x3b-\x7e]+:[\x21-\x7e]{8,}")
+"""A name and a word of some length, of characters that a header can hold."""
 
 
 class ServerError(RushesError):
@@ -92,11 +97,11 @@ class Home:
         try:
             for folder in (self.root, self.logs, self.prefect):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.auth.is_file() or not self.auth.read_text("utf8").strip():
+            if not _SECRET.fullmatch(self._said_secret()):  # garbage lets nobody in
                 _write(self.auth, f"rushes:{secrets.token_urlsafe(24)}\n")
             self.auth.chmod(0o600)
             _write(self.root / ".probe", "")
-        except (OSError, UnicodeDecodeError) as exc:
+        except OSError as exc:
             raise ServerError(
                 f"{self.root} cannot be written ({exc}); set RUSHES_HOME to a folder that this user owns."
             ) from exc
@@ -104,6 +109,9 @@ class Home:
     def secret(self) -> str:
         """Return what one logs in with, as USER:PASSWORD."""
         return self.auth.read_text("utf8").strip()
+
+    def _said_secret(self) -> str:
+        return self.auth.read_text("utf8", "replace").strip() if self.auth.is_file() else ""
 
     def wanted(self) -> Wanted:
         """Return what was asked for last; nothing where that cannot be read."""

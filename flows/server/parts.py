@@ -17,7 +17,7 @@ from pipeline.errors import RushesError
 
 WORK_POOL = "rushes"
 MARK, SPEC = "RUSHES_UP", "RUSHES_UP_PART"
-"""Variables in the environment of all that is started here: by them it is found again, whatever its number or parent is."""
+"""Variables in the environment of all that is started here, by which it is found again."""
 
 KEPT = ("PREFECT_API_DATABASE_", "PREFECT_SERVER_DATABASE_", "PREFECT_LOGGING_", "PREFECT_SERVER_LOGGING_")
 """Of a person's own settings for Prefect, what our server heeds. An API key, say, would break its authentication."""

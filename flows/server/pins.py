@@ -1,4 +1,4 @@
-"""Whether what is installed is what Rushes was tried with: a server with the wrong FastAPI dies, or schedules nothing."""
+"""Whether what is installed is what Rushes was tried with: with others the server dies, or schedules nothing."""
 
 from __future__ import annotations
 

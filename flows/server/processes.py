@@ -19,12 +19,9 @@ GRACE_SECONDS = 5.0
 
 def marked(home: Home) -> list[psutil.Process]:
     """Return all processes that this home's supervisor, or an earlier one, has started, and their descendants."""
-    found = []
-    for process in psutil.process_iter(["environ", "status"]):
-        environment, status = process.info["environ"], process.info["status"]
-        if environment and environment.get(MARK) == str(home.root) and status != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return [process for process in found if process.pid != os.getpid()]
+    mark = str(home.root)
+    every = (p for p in psutil.process_iter(["environ"]) if p.info["environ"] and p.pid != os.getpid())
+    return [process for process in every if process.info["environ"].get(MARK) == mark and _lives(process)]
 
 
 def running(home: Home, part: Part) -> list[psutil.Process]:
@@ -39,15 +36,11 @@ def names(home: Home) -> list[str]:
     return sorted(set(said))
 
 
-def family(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
-    """Return these processes and all that descend from them."""
-    found = set(processes)
-    for process in list(found):
-        try:
-            found |= set(process.children(recursive=True))
-        except psutil.NoSuchProcess:
-            found.discard(process)
-    return found
+def strays(home: Home, spare: Iterable[psutil.Process] = ()) -> set[psutil.Process]:
+    """Return what is marked but for these and their descendants: what a killed part, run or supervisor has left."""
+    found = {process.pid: process for process in marked(home)}
+    kept = {process.pid for process in spare}
+    return {process for process in found.values() if kept.isdisjoint(_line(process, found))}
 
 
 def stop(processes: Iterable[psutil.Process], grace_seconds: float = GRACE_SECONDS) -> None:
@@ -63,15 +56,29 @@ def stop(processes: Iterable[psutil.Process], grace_seconds: float = GRACE_SECON
     psutil.wait_procs(left, GRACE_SECONDS)
 
 
-def sweep(home: Home, spare: Iterable[psutil.Process] = ()) -> None:
-    """Stop all that is marked, but for these and their families: what a killed part, or supervisor, has left."""
-    kept = family(spare)
-    stop(process for process in marked(home) if process not in kept)
+def _line(process: psutil.Process, among: Mapping[int, psutil.Process]) -> set[int]:
+    """Return the numbers of a process and of its ancestors, as far as they are among these."""
+    line: set[int] = set()
+    found: psutil.Process | None = process
+    while found is not None and found.pid not in line:
+        line.add(found.pid)
+        try:
+            found = among.get(found.ppid())
+        except psutil.NoSuchProcess:
+            break
+    return line
 
 
 def _is(process: psutil.Process, part: Part) -> bool:
     said: Mapping[str, str] = process.info["environ"]
     return said.get(SPEC) == part.environment[SPEC] and tuple(_command(process)) == part.command
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tell Prefect what there is: `python -m flows.server.register SINCE`, which the supervisor runs when something changed.
+"""Tell Prefect what there is: `python -m flows.server.register SINCE`, which the supervisor runs on every change.
 
 It waits for the server, marks what a killed worker has left as crashed, registers each archive, waits for the worker,
 and writes down how far it came. Running it again changes nothing.
@@ -100,6 +100,8 @@ def _wait_for_server(client: SyncPrefectClient) -> None:
     try:
         client.request("GET", "/admin/version")
     except PrefectHTTPStatusError as exc:
+        if exc.response.status_code not in (401, 403):
+            return
         raise ServerError(
             f"The Prefect server at {client.api_url} does not let us in ({exc.response.status_code}); "
             "set PREFECT_API_AUTH_STRING to what it asks for."

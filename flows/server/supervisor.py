@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 import psutil
@@ -27,6 +27,8 @@ LOOK_EVERY_SECONDS = 1.0
 STEADY_SECONDS = 60.0
 """A part that ran so long starts again after a second; another waits twice as long as the time before."""
 LONGEST_WAIT_SECONDS = 60.0
+STRAY_SECONDS = 5.0
+"""How long what a killed run has left may take to end by itself, as Ray's processes do."""
 MOST_LOG_BYTES = 5_000_000
 PORTS_TRIED = 100
 
@@ -103,6 +105,8 @@ class Supervisor:
         self._kept: dict[str, _Kept] = {}
         self._registrar: _Kept | None = None
         """What tells Prefect of the archives; None: Prefect has been told."""
+        self._seen_strays: set[psutil.Process] = set()
+        self._look_for_strays_at = 0.0
         self._stopping = False
         self._changed = True
         self._woken, self._wake = socket.socketpair()
@@ -113,12 +117,12 @@ class Supervisor:
         Raises:
             ServerError: another process supervises this home.
         """
+        for end in (self._wake, self._woken):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._heard)  # before it can be found, since a SIGHUP unheard would end it
         with self.home.supervising():
-            for end in (self._wake, self._woken):
-                end.setblocking(False)
-            signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-                signal.signal(number, self._heard)
             try:
                 while not self._stopping:
                     self._turn()
@@ -136,8 +140,12 @@ class Supervisor:
                 self._replan()
             self._look()
             self._look_after_registrar()
+            self._look_for_strays()
             self._bound_logs()
-        except (OSError, psutil.Error, ServerError) as error:  # a full disk, say, must not end what still runs
+        except ServerError as error:
+            self.home.write(replace(self.home.registered(), request=self._wanted.request, trouble=(str(error),)))
+            self._changed = True  # it is tried again
+        except (OSError, psutil.Error) as error:  # a full disk, say, must not end what still runs
             print(error, flush=True)
         select.select([self._woken], [], [], LOOK_EVERY_SECONDS)
         try:
@@ -148,9 +156,8 @@ class Supervisor:
     def _replan(self) -> None:
         """Read what is wanted; keep what runs so, stop what does not."""
         self._wanted = self.home.wanted()
-        self._port = (
-            self._wanted.port if self._wanted.external else self._port_of_ours() or free_port(self._wanted.port)
-        )
+        if not self._wanted.external:
+            self._port = self._port_of_ours() or free_port(self._wanted.port)
         before, self._kept = self._kept, {}
         for part in plan(self.home, self._wanted, self._port):
             kept = before.get(part.name)
@@ -160,7 +167,7 @@ class Supervisor:
             kept.not_before = 0.0
             self._kept[part.name] = kept
         self._registrar = self._new_registrar()
-        self._sweep()
+        processes.stop(self._strays())
         self.home.write(Place(url(self._wanted, self._port)))
 
     def _port_of_ours(self) -> int | None:
@@ -171,9 +178,20 @@ class Supervisor:
                 return port
         return None
 
-    def _sweep(self) -> None:
+    def _strays(self) -> set[psutil.Process]:
         kept = [*self._kept.values(), *([self._registrar] if self._registrar else [])]
-        processes.sweep(self.home, [each.process for each in kept if each.process])
+        return processes.strays(self.home, [each.process for each in kept if each.process])
+
+    def _look_for_strays(self) -> None:
+        """Stop what a killed run has left, unless it ends by itself in time.
+
+        The worker takes a run for alive as long as a process that it has started holds the end of its output.
+        """
+        if time.monotonic() >= self._look_for_strays_at:
+            now = self._strays()
+            processes.stop(now & self._seen_strays)
+            self._seen_strays = now
+            self._look_for_strays_at = time.monotonic() + STRAY_SECONDS
 
     def _look(self) -> None:
         """Start what does not run."""
@@ -184,7 +202,7 @@ class Supervisor:
         if self._kept["worker"] in ended:
             self._registrar = self._new_registrar()  # which marks the runs that the worker has left as crashed
         if ended:
-            self._sweep()  # what it has started must not go on beside what it will start
+            processes.stop(self._strays())  # what it has started must not go on beside what it will start
         answers = self._server_answers()
         server = self._kept.get("server")
         if server and server.due() and free_port(self._port) != self._port:
@@ -229,8 +247,8 @@ class Supervisor:
     def _stop(self) -> None:
         """Stop everything, the server last: until then the others can tell it how they ended."""
         server = self._kept.get("server")
-        processes.sweep(self.home, [server.process] if server and server.process else [])
-        processes.sweep(self.home)
+        processes.stop(processes.strays(self.home, [server.process] if server and server.process else []))
+        processes.stop(processes.marked(self.home))
 
 
 def main() -> int:

@@ -59,6 +59,14 @@ def enter(parent: int, descriptors: int, memory_bytes: int, cpu_seconds: float) 
     _limit(resource.RLIMIT_NOFILE, descriptors)
 
 
+def landlock_version() -> int:
+    """Return the version of this kernel's Landlock, 1 or more; less where there is none."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    ask = ctypes.CDLL(None, use_errno=True).syscall
+    return int(ask(_LANDLOCK_CREATE_RULESET, None, ctypes.c_long(0), ctypes.c_long(_LANDLOCK_VERSION)))
+
+
 def allow_cpu(seconds: float) -> None:
     """Let the system kill this process once it has used so much processor time in all."""
     with suppress(OSError, ValueError):
@@ -106,7 +114,7 @@ def _harden(parent: int) -> None:
 
 def _lock_paths(libc: ctypes.CDLL) -> None:
     """Refuse every action on a path, every connection, and signals to others, as far as this kernel's Landlock can."""
-    version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_long(0), ctypes.c_long(_LANDLOCK_VERSION))
+    version = landlock_version()
     if version < 1:
         return
     actions = {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)  # how many actions on files this version knows

@@ -93,6 +93,6 @@ class Feed:
 
 def _size(job: Job) -> int:
     try:
-        return job.path.stat().st_size
+        return job.place.size if job.place else job.path.stat().st_size
     except OSError:
         return 0

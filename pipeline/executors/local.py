@@ -111,7 +111,8 @@ class _Decoders:
 def decoders_for(job: Job) -> int:
     """Return how many children share one file: a large one is most likely what is left to do in the end."""
     try:
-        return N_DECODERS if job.path.stat().st_size >= LARGE_BYTES else 1
+        n_bytes = job.place.size if job.place else job.path.stat().st_size
+        return N_DECODERS if n_bytes >= LARGE_BYTES else 1
     except OSError:
         return 1
 

@@ -38,6 +38,8 @@ from pipeline.media import (
 from pipeline.passages import TRACK, passages
 from pipeline.recipe import Models
 from pipeline.scenes import fuse_scenes
+from pipeline.store.schemas import Location
+from pipeline.store.spool import nearby
 
 DECODED = frozenset({Modality.VISUAL, Modality.AUDIO, Modality.SPEECH})
 """The modalities that need the file itself."""
@@ -63,6 +65,7 @@ class Job:
 
     asset_id: str
     path: Path
+    """A regular file; of an object the copy in the spool of the machine that looked at it, if it has one."""
     makes: frozenset[Modality]
     """The modalities to make; others are kept as they are stored."""
     transcripts: tuple[Transcript, ...] = ()
@@ -74,6 +77,8 @@ class Job:
     """What is known already, when nothing needs to be decoded."""
     kept: tuple[Moment, ...] = ()
     """Stored moments that scenes are fused from."""
+    place: Location | None = None
+    """The object that is fetched where there is no copy; None for a file."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +156,13 @@ def _bodies(
         yield Ending(decoded_seconds=job.facts.duration_seconds)
         return
     try:
-        for decoded in decode(job.path, sampling, want=makes & DECODED, workers=workers):
-            if job.transcripts and isinstance(decoded, Transcript):
-                continue  # one that lies beside the file beats one inside it
-            yield decoded
-            if isinstance(decoded, Facts) and Modality.TEXT in job.makes:
-                yield from _told(decoded)
+        with nearby(job.path, job.place, job.asset_id) as path:
+            for decoded in decode(path, sampling, want=makes & DECODED, workers=workers):
+                if job.transcripts and isinstance(decoded, Transcript):
+                    continue  # one that lies beside the file beats one inside it
+                yield decoded
+                if isinstance(decoded, Facts) and Modality.TEXT in job.makes:
+                    yield from _told(decoded)
     except MediaError as failure:
         yield failure
 

@@ -9,6 +9,7 @@ All of it needs the archive to be held for writing. Each step finds out for itse
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from pipeline.store.files import Removed, is_older, remove, sync_folder
+from pipeline.store.files import Removed, is_older, remove, sizes_below, sync_folder
 from pipeline.store.schemas import SCHEMAS
 from pipeline.store.tables import Tables, among, commit_number
 
@@ -34,9 +35,9 @@ def count(tables: Tables, asset_id: str) -> tuple[int, int]:
 
 
 def named_pictures(tables: Tables) -> list[tuple[str, int, int]]:
-    """Return pack, offset and length of every picture that a row of the table moments names, visible or not."""
-    rows = tables.read("moments", lambda table: table.to_pyarrow_dataset().to_table(columns=["thumb"]))
-    thumbs = pa.chunked_array([chunk.drop_null() for chunk in rows["thumb"].chunks], rows["thumb"].type)
+    """Return pack, offset and length of every picture that a row for the table moments names, visible or staged."""
+    rows = tables.read("moments", lambda table: table.to_pyarrow_table(columns=["thumb"]))
+    thumbs = pa.concat_tables([rows, tables.staged_moments().select(["thumb"])])["thumb"].drop_null()
     columns = {name: pc.struct_field(thumbs, name) for name in ("pack", "offset", "length")}
     unique = pa.table(columns).group_by(list(columns)).aggregate([]).to_pylist()
     return [(each["pack"], each["offset"], each["length"]) for each in unique if each["pack"]]
@@ -66,15 +67,15 @@ def vacuum(tables: Tables, days: float, *, dry_run: bool = False) -> Removed:
     """Remove files that went out of force, or never came into it, more than `days` ago; 0: all of them."""
     removed = Removed()
     for name in SCHEMAS:
-        table, before = _open(tables, name), _data_files(tables.root / name)
-        hours = int(days * 24)
+        table, before = _open(tables, name), sizes_below(tables.root / name)
+        hours = math.ceil(days * 24)
         going = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
         if not going:
             continue
         gone = {tables.root / name / unquote(path) for path in going}
         if not dry_run:
             table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
-            gone = before.keys() - _data_files(tables.root / name).keys()
+            gone = before.keys() - sizes_below(tables.root / name).keys()  # vacuum itself adds to the log only
         removed += Removed(len(gone), sum(before.get(path, 0) for path in gone))
     return removed
 
@@ -106,12 +107,6 @@ def _joinable(table: DeltaTable) -> int:
         if size < LARGE_BYTES
     )
     return sum(n for n in small.values() if n > 1)
-
-
-def _data_files(folder: Path) -> dict[Path, int]:
-    """Return the files of a table, except for its log, with their sizes."""
-    files = (path for path in folder.rglob("*") if path.is_file() and "_delta_log" not in path.parts)
-    return {path: path.stat().st_size for path in files}
 
 
 def _open(tables: Tables, name: str) -> DeltaTable:

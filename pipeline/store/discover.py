@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -22,13 +22,13 @@ METADATA = ".json"
 TEMPORARY = (".part", ".partial", ".crdownload", ".tmp", ".swp", "~")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """One file of a source."""
 
     place: Location
-    sidecars: tuple[Path, ...] = ()
-    """Transcripts and metadata beside it."""
+    sidecars: tuple[Location, ...] = ()
+    """Transcripts and metadata beside it; `place.sidecars` says the same in short."""
     skip: str = ""
     """A reason not to look inside it."""
 
@@ -37,7 +37,11 @@ class Source(Protocol):
     """A place with media that people put there; read, never written."""
 
     def list(self) -> Iterator[Found]:
-        """Yield every file, ordered by its path; hidden and temporary ones are left out."""
+        """Yield every file, in an order that depends on their names alone; hidden and temporary ones are left out.
+
+        Raises:
+            ArchiveError: the source is not there or cannot be reached, which must not read as an empty one.
+        """
         ...
 
 
@@ -64,20 +68,18 @@ class Folder:
         except OSError:
             yield Found(self._place(folder, 0, 0), skip="unreadable_folder")
             return
-        entries = [e for e in entries if not e.name.startswith(".") and not e.name.endswith(TEMPORARY)]
-        beside = [e for e in entries if Path(e.name).suffix.lower() in TRANSCRIPTS | {METADATA}]
-        names = {Path(e.name).stem for e in entries if e not in beside} | {e.name for e in entries if e not in beside}
+        entries = [entry for entry in entries if not is_left_out(entry.name)]
+        beside, of_nothing = paired(e.name for e in entries if not e.is_dir(follow_symlinks=False))
         for entry in entries:
             path = folder / entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield from self._below(path, above | {path.resolve()})
             elif entry.is_symlink():
                 yield from self._link(path, above)
-            elif entry in beside:
-                if not any(belongs(entry.name, name) for name in names):
-                    yield self._file(path, (), skip="sidecar_of_nothing")
-            else:
-                yield self._file(path, [folder / s.name for s in beside if belongs(s.name, entry.name)])
+            elif entry.name in of_nothing:
+                yield self._file(path, skip="sidecar_of_nothing")
+            elif entry.name in beside:
+                yield self._file(path, [folder / name for name in beside[entry.name]])
 
     def _link(self, path: Path, above: frozenset[Path]) -> Iterator[Found]:
         """A link inside the source leads to what is listed anyway; one out of it is followed only when asked for."""
@@ -95,36 +97,50 @@ class Folder:
             if target not in above:
                 yield from self._below(path, above | {target})
         else:
-            followed = self._file(path, ())
+            followed = self._file(path)
             # read from where it leads to: decoders refuse links, which may lead elsewhere by then
             yield replace(followed, place=replace(followed.place, location=target.as_uri()))
 
-    def _file(self, path: Path, sidecars: Sequence[Path], skip: str = "") -> Found:
+    def _file(self, path: Path, beside: Sequence[Path] = (), skip: str = "") -> Found:
         try:
             facts = path.stat()
         except OSError:
             return Found(self._place(path, 0, 0), skip="vanished")
         if not stat.S_ISREG(facts.st_mode):
             return Found(self._place(path, 0, 0), skip="no_regular_file")
-        place = self._place(path, facts.st_size, facts.st_mtime_ns, _signature(sidecars))
-        return Found(place, tuple(sidecars), skip)
+        return found_with(self._place(path, facts.st_size, facts.st_mtime_ns), list(self._sidecars(beside)), skip)
 
-    def _place(self, path: Path, size: int, mtime_ns: int, sidecars: str = "") -> Location:
+    def _sidecars(self, paths: Sequence[Path]) -> Iterator[Location]:
+        for path in paths:
+            try:
+                facts = path.stat()
+            except OSError:
+                continue
+            yield self._place(path, facts.st_size, facts.st_mtime_ns)
+
+    def _place(self, path: Path, size: int, mtime_ns: int) -> Location:
         shown = os.fsencode(path.relative_to(self.root)).decode("utf8", "backslashreplace")
-        return Location(shown, path.as_uri(), size, mtime_ns, sidecars)
+        return Location(shown, path.as_uri(), size, mtime_ns)
 
 
 def open_source(uri: str, base: Path, *, follow_links: bool = False) -> Source:
-    """Return the source that rushes.toml names: a folder (relative to `base`), or a `file://` URI.
+    """Return the source that rushes.toml names: a folder (relative to `base`), a `file://` URI, or an object store's.
 
     Raises:
-        ArchiveError: the URI's scheme is not known.
+        ArchiveError: the URI's scheme is not known, or the URI says what it must not, such as a password.
     """
     scheme, separator, _ = uri.partition("://")
     if separator and scheme != "file":
-        raise ArchiveError(f"The source {uri} has a scheme that is not known yet; name a folder or a file:// URI.")
+        from pipeline.store.buckets import Bucket
+
+        return Bucket.at(uri)
     folder = local_path(uri) if separator else Path(uri)
     return Folder(base / folder, follow_links)
+
+
+def is_local(place: Location) -> bool:
+    """Tell whether a place is a file of this machine, and no object in a store."""
+    return place.location.startswith("file://")
 
 
 def local_path(location: str) -> Path:
@@ -132,19 +148,53 @@ def local_path(location: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(location.removeprefix("file://"))))
 
 
+def without_endpoint(location: str) -> str:
+    """Return a location as people write it: an object's without its store's address, a file's as it is."""
+    return location.partition("?")[0]
+
+
+def is_left_out(name: str) -> bool:
+    """Tell whether a file or folder of this name is none of ours: hidden, or on its way to another name."""
+    return (name.startswith(".") and name.strip(".") != "") or name.endswith(TEMPORARY)
+
+
+def paired(names: Iterable[str]) -> tuple[Mapping[str, Sequence[str]], frozenset[str]]:
+    """Return one folder's files with the names of the sidecars beside each, and the sidecars that belong to none."""
+    names = list(names)
+    sidecars = [name for name in names if _split(name)[1].lower() in TRANSCRIPTS | {METADATA}]
+    told: dict[str, list[str]] = {}  # what a file or its stem would be called → sidecars
+    for name in sidecars:
+        for owner in _owners(name):
+            told.setdefault(owner, []).append(name)
+    of_nothing = set(sidecars)
+    beside: dict[str, Sequence[str]] = {name: () for name in names if name not in of_nothing}
+    for name in beside if told else ():
+        beside[name] = sorted({*told.get(name, ()), *told.get(_split(name)[0], ())})
+        of_nothing.difference_update(beside[name])
+    return beside, frozenset(of_nothing)
+
+
 def belongs(sidecar: str, media: str) -> bool:
     """Tell whether a sidecar belongs to a file: show.srt, show.en.srt, show.mp4.srt and show.json to show.mp4."""
-    stem = Path(sidecar).stem
-    own = {Path(media).stem, media}
-    return stem in own or (Path(stem).suffix[1:].isalpha() and len(Path(stem).suffix) <= 4 and Path(stem).stem in own)
+    return not {media, _split(media)[0]}.isdisjoint(_owners(sidecar))
 
 
-def _signature(sidecars: Sequence[Path]) -> str:
-    known = []
-    for path in sidecars:
-        try:
-            facts = path.stat()
-        except OSError:
-            continue
-        known.append(f"{os.fsencode(path.name).decode('utf8', 'backslashreplace')}:{facts.st_size}:{facts.st_mtime_ns}")
-    return "\n".join(known)
+def found_with(place: Location, sidecars: Sequence[Location], skip: str = "") -> Found:
+    """Return a file with what lies beside it, whose names, sizes and times become part of its place."""
+    if not sidecars:
+        return Found(place, skip=skip)
+    known = [f"{sidecar.uri.rpartition('/')[2]}:{sidecar.size}:{sidecar.mtime_ns}" for sidecar in sidecars]
+    return Found(replace(place, sidecars="\n".join(known)), tuple(sidecars), skip)
+
+
+def _owners(sidecar: str) -> tuple[str, ...]:
+    """Return what a file or its stem is called that a sidecar belongs to."""
+    stem, language = _split(_split(sidecar)[0])
+    is_language = language[1:].isalpha() and len(language) <= 4
+    return (stem + language, stem) if is_language else (stem + language,)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name's stem and extension, as in ("show.en", ".srt")."""
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension) if stem else (name, "")

@@ -33,8 +33,8 @@ def remove(paths: Iterable[Path], *, dry_run: bool = False) -> Removed:
     """Remove files and folders; return what went. With `dry_run` only say what would go."""
     removed = Removed()
     for path in paths:
-        inside = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-        removed += Removed(len(inside), sum(p.stat().st_size for p in inside))
+        inside = sizes_below(path) if path.is_dir() else {path: path.stat().st_size}
+        removed += Removed(len(inside), sum(inside.values()))
         if dry_run:
             continue
         if path.is_dir():
@@ -42,6 +42,11 @@ def remove(paths: Iterable[Path], *, dry_run: bool = False) -> Removed:
         else:
             path.unlink()
     return removed
+
+
+def sizes_below(folder: Path) -> dict[Path, int]:
+    """Return all files below a folder, with their sizes."""
+    return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
 def write_synced(path: Path, content: bytes | memoryview) -> None:

@@ -84,6 +84,8 @@ class Forgotten:
     def finish(self, errands: Sequence[Errand]) -> None:
         """Drop the notes of what has been removed."""
         for errand in errands:
+            for part in self._errands.glob(f".{errand.asset_id}.json.*"):  # half-written by a killed process
+                part.unlink(missing_ok=True)
             (self._errands / f"{errand.asset_id}.json").unlink(missing_ok=True)
         sync_folder(self._errands)
 

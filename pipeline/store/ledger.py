@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pipeline.media import Modality, Outcome
 from pipeline.recipe import MADE_FROM
 from pipeline.store.discover import Found
 from pipeline.store.forgotten import Forgotten
 from pipeline.store.schemas import AssetRow, Location
-
-READ_BYTES = 1 << 20
 
 
 @dataclass
@@ -73,16 +70,11 @@ def stale(row: AssetRow | None, recipe: Mapping[Modality, str]) -> frozenset[Mod
     return frozenset(m for m in MADE_FROM[media] if row.recipe.get(m) != recipe[m])
 
 
-def asset_id_of(path: Path) -> str:
-    """Return the hash of a file's content: BLAKE2b, 128 bits, in hex.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+def asset_id_of(blocks: Iterable[bytes]) -> str:
+    """Return the hash of a file's content: BLAKE2b, 128 bits, in hex."""
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(READ_BYTES):
-            digest.update(block)
+    for block in blocks:
+        digest.update(block)
     return digest.hexdigest()
 
 

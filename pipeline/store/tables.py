@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -150,6 +150,17 @@ class Tables:
         sync_folder(self.root)
 
     def _finish(self) -> None:
+        plan, rows = self._staged()
+        moments, assets = (self._without_forgotten(rows[name]) for name in ("moments", "assets"))
+        self._append("moments", moments, plan["number"], _moments_predicate(plan["replaces"], moments))
+        self._append("assets", assets, plan["number"], _assets_predicate(plan["overwrites"], assets))
+        shutil.rmtree(self._pending)
+
+    def staged_moments(self) -> pa.Table:
+        """Return the rows for the table moments that a killed run has staged, and the next `recover` commits."""
+        return self._staged()[1]["moments"] if self._pending.exists() else SCHEMAS["moments"].empty_table()
+
+    def _staged(self) -> tuple[dict[str, Any], dict[str, pa.Table]]:
         try:
             plan = json.loads((self._pending / "plan.json").read_bytes())
             rows = {
@@ -160,10 +171,7 @@ class Tables:
             raise IntegrityError(
                 f"The staged batch {self._pending} cannot be read ({exc}); move the folder away and ingest again."
             ) from exc
-        moments, assets = (self._without_forgotten(rows[name]) for name in ("moments", "assets"))
-        self._append("moments", moments, plan["number"], _moments_predicate(plan["replaces"], moments))
-        self._append("assets", assets, plan["number"], _assets_predicate(plan["overwrites"], assets))
-        shutil.rmtree(self._pending)
+        return plan, rows
 
     def _without_forgotten(self, rows: pa.Table) -> pa.Table:
         gone = pa.array(sorted(self.forgotten.ids), pa.string())

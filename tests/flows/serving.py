@@ -1,4 +1,4 @@
-"""A real `rushes up` for tests: a Prefect server, a worker and what belongs to them, stopped in the end whatever happens.
+"""A real `rushes up` for tests: a Prefect server, a worker and what belongs to them, stopped in the end.
 
     @pytest.fixture(scope="module")
     def served(tmp_path_factory):
@@ -26,7 +26,8 @@ from flows.server import processes
 from flows.server.home import Home
 
 _T = TypeVar("_T")
-PATIENCE_SECONDS = 240.0
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,26 @@ class Served:
 
     def part(self, name: str) -> psutil.Process:
         """Return the process of `server`, `worker` or `watch`, once there is one."""
-        word = {"server": "server", "worker": "worker", "watch": "watch"}[name]
-        marked = lambda: [p for p in processes.marked(self.home) if word in _words(p)]  # noqa: E731
-        return until(lambda: next(iter(marked()), None))
+        return until(lambda: next(iter(self.parts(name)), None))
+
+    def parts(self, name: str) -> list[psutil.Process]:
+        return [process for process in processes.marked(self.home) if name in _words(process)[2:4]]
+
+    def up(self, *arguments: str, code: int = 0) -> str:
+        """Run `rushes up` again; return what it printed, or what it complained of."""
+        done = rushes(self.environment, "up", *arguments, code=code)
+        return done.stderr if code else done.stdout
+
+    def down(self) -> str:
+        return rushes(self.environment, "down").stderr
 
 
 @contextmanager
 def serving(root: Path, *archives: Path, environment: Mapping[str, str] | None = None) -> Iterator[Served]:
     """Run `rushes up ARCHIVES` with a home of its own, on a free port."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"RUSHES_HOME": str(root)}
-    env |= environment or {}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    # A run of the tests' own flows finds them, as it finds what is installed.
+    env |= {"RUSHES_HOME": str(root), "PYTHONPATH": str(ROOT), **(environment or {})}
     try:
         told = rushes(env, "up", *map(str, archives), "--port", str(free_port()), "--json")
         yield Served(Home(root), env, json.loads(told.stdout)["url"])
@@ -71,13 +82,13 @@ def serving(root: Path, *archives: Path, environment: Mapping[str, str] | None =
         rushes(env, "down")
 
 
-def rushes(env: Mapping[str, str], *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command of Rushes; its exit code has to be as said."""
+def rushes(env: Mapping[str, str], *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command of Rushes; its exit code has to be as said, if any is."""
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", *arguments], env=dict(env), capture_output=True, text=True, check=False,
-        timeout=PATIENCE_SECONDS, cwd=Path(__file__).parents[2],
+        timeout=PATIENCE_SECONDS, cwd=ROOT,
     )  # fmt: skip
-    assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
 

@@ -41,6 +41,13 @@ def test_a_hit_has_the_fields_that_programs_rely_on(archive, capsys):
     assert (first["uri"], first["start_seconds"], first["stop_seconds"]) == ("films/show.mp4", 2.0, 4.0)
 
 
+def test_a_search_may_be_kept_to_a_file_and_a_time(archive, capsys):
+    assert main(["search", archive, "blue", "--asset", "films/show.mp4", "--between", "0", "2", "--json"]) == 0
+    assert {(hit["uri"], hit["start_seconds"]) for hit in lines(capsys)} == {("films/show.mp4", 0.0)}
+    assert main(["search", archive, "blue", "--between", "3", "1"]) == 2
+    assert "later stop" in capsys.readouterr().err
+
+
 def test_people_get_a_table(archive, capsys):
     assert main(["search", archive, "blue", "--media", "video"]) == 0
     shown = capsys.readouterr().out
@@ -86,6 +93,24 @@ def test_status_quarantine_verify_and_index(archive, capsys):
     for command in ("status", "quarantine", "index"):
         assert main([command, archive]) == 0
         assert capsys.readouterr().out.strip()
+
+
+def test_the_index_of_before_can_be_put_back(archive, source, capsys):
+    picture(source / "new.png", "red")
+    assert main(["ingest", archive]) == 0
+    capsys.readouterr()
+    assert main(["index", archive, "--rollback", "--json"]) == 0
+    assert lines(capsys)[0]["generation"] == "gen-000001"
+    assert main(["ingest", archive]) == 0  # nothing new: it stays
+    assert main(["verify", archive]) == 0
+    capsys.readouterr()
+    assert main(["status", archive, "--json"]) == 0
+    (status,) = lines(capsys)
+    assert (status["generation"], status["rolled_back_from"]) == ("gen-000001", "gen-000002")
+    assert main(["status", archive]) == 0
+    assert "put back in place of gen-000002" in capsys.readouterr().out
+    assert main(["index", archive, "--rollback"]) == 2
+    assert "oldest" in capsys.readouterr().err
 
 
 def test_ingest_tells_programs_each_asset_and_a_report(archive, source, capsys):

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from index.build import build, check, put_in_force, stage
-from index.generation import current
+import index
+from index.build import build, check, is_current, is_settled, put_in_force, stage
+from index.generation import current, roll_back, rolled_back
+from index.verify import damages
 from pipeline.errors import ArchiveError, IntegrityError
 from pipeline.media import Media
 from pipeline.recipe import Models
@@ -79,3 +81,45 @@ def test_tables_that_changed_after_staging_want_another_build(archive):
     with pytest.raises(ArchiveError, match="changed meanwhile"):
         check(staged)
     build(archive)
+
+
+@pytest.fixture
+def two(archive):
+    """An archive with a second generation, which has a red picture too."""
+    build(archive)
+    fill(archive, {"c3": ("red.png", Media.IMAGE, [seen(Models.of("toy"), "c3", 0, 0, RED)])})
+    build(archive)
+    return archive
+
+
+def test_the_generation_before_can_be_put_back_and_stays_until_there_is_something_new(two):
+    searcher = index.open(two.root)
+    assert "red.png" in {hit.uri for hit in searcher.search("red")}
+    assert roll_back(two.index) == current(two.index).name == "gen-000001"
+    assert "red.png" not in {hit.uri for hit in searcher.search("red")}
+    assert not is_current(two)
+    assert is_settled(two)
+    assert list(damages(two)) == []
+    fill(two, {"d4": ("blue.png", Media.IMAGE, [seen(Models.of("toy"), "d4", 0, 0, (0, 0, 255))])})
+    assert not is_settled(two)
+    assert build(two) == "gen-000003"
+    assert rolled_back(two.index) is None
+    assert "red.png" in {hit.uri for hit in searcher.search("red")}
+
+
+def test_going_back_twice_remembers_what_was_built_last(two):
+    build(two)
+    roll_back(two.index)
+    assert roll_back(two.index) == "gen-000001"
+    assert rolled_back(two.index).name == "gen-000003"
+    assert is_settled(two)
+    with pytest.raises(ArchiveError, match="gen-000001 is the oldest"):
+        roll_back(two.index)
+
+
+def test_a_damaged_generation_is_not_put_back(two):
+    path = next((two.index / "gen-000001").glob("*.faiss"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match="gen-000001"):
+        roll_back(two.index)
+    assert current(two.index).name == "gen-000002"

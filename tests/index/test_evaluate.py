@@ -9,8 +9,10 @@ import pytest
 import index
 from index.build import build
 from index.compare import compare
-from index.evaluate import DEPTH, Answer, evaluate, truths_of
+from index.evaluate import evaluate, truths_of
+from index.evaluation import DEPTH, Answer, Evaluation
 from index.measures import ndcg, resampled, share, word_errors
+from index.thresholds import curve
 from index.truths import read_truths
 from pipeline.errors import ArchiveError, ConfigError, QueryError
 from pipeline.media import Media
@@ -162,9 +164,7 @@ def test_an_answer_that_is_lost_is_the_worst():
 
 
 def _evaluation(*answers):
-    from index.evaluate import Evaluation
-
-    return Evaluation("gen-000001", (), answers, None, None, 0, {}, 0.0)
+    return Evaluation("gen-000001", (), answers, (), None, None, 0, {}, 0.0)
 
 
 def test_an_evaluation_is_a_table_and_json(ask):
@@ -261,6 +261,27 @@ def test_many_questions_at_once_find_what_each_finds_alone(archive):
     assert searcher.search_each([]) == []
     with pytest.raises(QueryError, match="no content"):
         searcher.search_each(["blue", " "])
+
+
+def test_questions_that_nothing_answers_draw_a_curve_over_the_threshold(ask):
+    nothing = [{"query": f"quantum {n}", "file": None} for n in ("tax", "law", "tax")]
+    found = ask(moment("blue", 10, 20), *nothing, {"query": "zebra", "file": None, "media": "audio"})
+    assert len(found.answers) == 1
+    first, *_, last = found.curve
+    assert (first.score, first.false_hits.value, first.lost.value) == (0.0, 0.75, 0.0)  # there is no audio at all
+    assert last.false_hits.value < first.false_hits.value
+    values = [(at.false_hits.value, -at.lost.value) for at in found.curve]
+    assert values == sorted(values, reverse=True)
+    assert "lost answers" in found.as_text()
+    assert found.as_dict()["thresholds"][0]["false_hits"][0] == 0.75
+    assert ask(*nothing).groups == ()
+    assert ask(moment("blue", 10, 20)).curve == ()
+
+
+def test_the_curve_counts_what_is_below_and_above():
+    points = {at.score: at for at in curve([0.5, 0.55, 0.9, 0.0], [0.7, 0.99])}
+    assert [points[s].false_hits.value for s in (0.0, 0.5, 0.6, 0.95)] == [0.75, 0.75, 0.25, 0.0]
+    assert [points[s].lost.value for s in (0.0, 0.7, 0.75, 0.99, 0.995)] == [0.0, 0.0, 0.5, 0.5, 1.0]
 
 
 def test_wilsons_interval_holds_for_none_and_all():

@@ -6,7 +6,7 @@ import pytest
 
 import index
 from index.build import build, is_current
-from index.generation import current
+from index.generation import all_but_current, current, discard
 from pipeline.errors import ArchiveError, IntegrityError, QueryError
 from pipeline.media import Media, Modality
 from pipeline.recipe import Models
@@ -66,6 +66,18 @@ def test_media_narrows_inside_the_search(archive, media, uris):
     assert {hit.uri for hit in index.open(archive.root).search("red", media=media)} == uris
 
 
+def test_a_search_may_be_kept_to_one_asset_and_to_a_time(archive):
+    searcher = index.open(archive.root)
+    assert {hit.uri for hit in searcher.search("red", asset="red.png")} == {"red.png"}
+    assert {hit.uri for hit in searcher.search("red", asset="/media/films/show.mp4")} == {"films/show.mp4"}
+    blue = searcher.search("blue", between=(0, 10), modality="visual")
+    assert [(hit.uri, hit.start_seconds) for hit in blue] == [("films/show.mp4", 0)]
+    late = searcher.search("red", asset="films/show.mp4", between=(9.5, 11), modality="visual")
+    assert {hit.start_seconds for hit in late} == {0, 10}
+    assert len(searcher.search("red", asset="red.png", between=(0, 10))) == 0
+    assert len(searcher.search("red", asset="red.png", media="video")) == 0
+
+
 def test_a_picture_finds_what_looks_like_it(archive, tmp_path):
     from PIL import Image
 
@@ -91,6 +103,10 @@ def test_more_like_this_leaves_the_asset_itself_out(archive):
         (lambda s: s.search(audio=np.zeros(16000, np.float32)), "no sound"),
         (lambda s: s.search(audio=np.zeros((2, 16000), np.float32)), "mono"),
         (lambda s: s.search(image="nowhere.png"), "nowhere.png"),
+        (lambda s: s.search("red", asset="nowhere.mp4"), "nowhere.mp4"),
+        (lambda s: s.search("red", between=(5, 5)), "later stop"),
+        (lambda s: s.search("red", between=(-1, 5)), "0 or more"),
+        (lambda s: s.search("red", between=(float("nan"), 5)), "0 or more"),
         (lambda s: s.recommend("nowhere.mp4"), "nowhere.mp4"),
         (lambda s: s.recommend("films/show.mp4", at_seconds=99), "99 seconds"),
     ],
@@ -208,6 +224,24 @@ def test_contract_6_vectors_of_another_model_are_never_compared_and_that_is_said
         searcher.search("blue", modality="visual")
 
 
+def test_contract_5_a_generation_stays_while_it_is_asked(archive, monkeypatch):
+    from index.vector_index import VectorIndex
+
+    real = VectorIndex.load
+    searcher = index.open(archive.root)
+
+    def slow(path):  # while the first index is loaded, four generations come
+        monkeypatch.setattr(VectorIndex, "load", real)
+        for _ in range(4):
+            build(archive)
+        return real(path)
+
+    monkeypatch.setattr(VectorIndex, "load", staticmethod(slow))
+    hits = searcher.search("blue", k=1)
+    assert (hits[0].uri, hits.generation) == ("films/show.mp4", "gen-000001")
+    assert searcher.search("blue", k=1).generation == "gen-000005"
+
+
 def test_contract_5_a_generation_that_is_removed_while_it_is_asked_is_passed_over(archive, monkeypatch):
     from index.vector_index import VectorIndex
 
@@ -215,9 +249,10 @@ def test_contract_5_a_generation_that_is_removed_while_it_is_asked_is_passed_ove
     searcher = index.open(archive.root)
     published = []
 
-    def slow(path):  # while the first index is loaded, four generations come, and the first one goes
+    def slow(path):  # while the first index is loaded, something is forgotten: a generation comes, and the others go
         monkeypatch.setattr(VectorIndex, "load", real)
-        published.extend(build(archive) for _ in range(4))
+        published.append(build(archive))
+        discard(all_but_current(archive.index))
         return real(path)
 
     monkeypatch.setattr(VectorIndex, "load", staticmethod(slow))

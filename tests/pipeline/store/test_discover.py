@@ -28,7 +28,7 @@ def test_sidecars_go_with_their_file(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     found = listed(tmp_path)
     assert set(found) == {"show.mp4", "other.srt"}
-    assert sorted(p.name for p in found["show.mp4"].sidecars) == [
+    assert [sidecar.uri for sidecar in found["show.mp4"].sidecars] == [
         "show.en.vtt",
         "show.json",
         "show.mp4.json",
