@@ -154,7 +154,7 @@ from tests.pipeline.test_ray import Silent
 
 class Telling(Silent):
     def made(self, made):
-        print("made", flush=True)
+        print("made", file=sys.__stdout__, flush=True)
 
 try:
     report = ingest(open_archive(Path(sys.argv[1])), ray.run, Telling())
@@ -201,7 +201,7 @@ def expected(source, make_archive, tmp_path):
 
 
 def gone(processes):
-    until(lambda: not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], 60)
+    until(lambda: not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], 120)
 
 
 def completes(archive, expected):
