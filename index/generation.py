@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ArchiveError, IntegrityError
-from pipeline.store.files import Removed, is_older, remove, write_synced, write_whole
+from pipeline.store.files import Removed, is_older, remove, sync_folder, write_synced, write_whole
 
 FORMAT = 1
 POINTER = "current.json"
@@ -96,10 +96,11 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Hash every file of a staged generation into its manifest, and write that last."""
-    files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    """Hash every file of a staged generation into its manifest, and write that last; all is on disk when it returns."""
+    files = {path.name: _sha256(path, sync=True) for path in sorted(folder.iterdir())}
     body = json.dumps({**asdict(manifest), "files": files}, indent=1, ensure_ascii=False)
     write_synced(folder / "manifest.json", body.encode())
+    sync_folder(folder)
 
 
 def publish(index: Path, staged: Path, generation: str) -> None:
@@ -278,6 +279,8 @@ def _entry(said: Mapping[str, Any]) -> ListEntry:
     return ListEntry(**{**said, "nulls": nulls, "recalls": recalls, "tried": tried})
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, *, sync: bool = False) -> str:
     with path.open("rb") as file:
+        if sync:
+            os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

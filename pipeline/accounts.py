@@ -11,7 +11,7 @@ from dataclasses import replace
 from pipeline.archive import Archive
 from pipeline.media import Modality, Moment, Outcome
 from pipeline.report import Report
-from pipeline.store.discover import UNREADABLE_FOLDER, Found
+from pipeline.store.discover import UNREADABLE_FILE, UNREADABLE_FOLDER, Found
 from pipeline.store.ledger import Ledger, id_of_place
 from pipeline.store.schemas import AssetRow, Location, moment_table
 from pipeline.store.tables import Batch, Tables
@@ -56,6 +56,9 @@ class Accounts:
             for file in files:
                 asset_id = id_of_place(file.place.location)
                 if self.forgotten(asset_id, [file.place]):
+                    continue
+                if file.skip == UNREADABLE_FILE and (known_id := self._keep(file.place.location)):
+                    self.state[known_id] = UNCHANGED
                     continue
                 if file.skip == UNREADABLE_FOLDER:
                     self._keep_below(file.place.location)

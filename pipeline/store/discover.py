@@ -21,6 +21,8 @@ TRANSCRIPTS = frozenset({".srt", ".vtt"})
 METADATA = ".json"
 UNREADABLE_FOLDER = "unreadable_folder"
 """Why nothing below a folder is listed, which must not read as an empty one."""
+UNREADABLE_FILE = "unreadable_file"
+"""Why nothing is known of a file that is there, which must not read as one that is gone."""
 TEMPORARY = (".part", ".partial", ".crdownload", ".tmp", ".swp", "~")
 
 
@@ -106,8 +108,10 @@ class Folder:
     def _file(self, path: Path, beside: Sequence[Path] = (), skip: str = "") -> Found:
         try:
             facts = path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return Found(self._place(path, 0, 0), skip="vanished")
+        except OSError:  # a stale handle, a failing disk: it is there, and nobody can say how
+            return Found(self._place(path, 0, 0), skip=UNREADABLE_FILE)
         if not stat.S_ISREG(facts.st_mode):
             return Found(self._place(path, 0, 0), skip="no_regular_file")
         return found_with(self._place(path, facts.st_size, facts.st_mtime_ns), list(self._sidecars(beside)), skip)

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import signal
@@ -5,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -225,6 +227,23 @@ def test_a_folder_that_cannot_be_read_for_once_deletes_nothing(source, make_arch
     assert report.reasons == {"unreadable_folder": 1}
     assert rows(archive) == before
     assert run(archive).states == Counter(unchanged=6, deleted=1), "what is deleted is the note of it"
+    assert rows(archive) == before
+
+
+def test_a_file_that_cannot_be_looked_at_for_once_is_not_deleted(source, make_archive, monkeypatch):
+    archive, stat = make_archive(), Path.stat
+    run(archive)
+    before = rows(archive)
+    known = next(path for path in sorted(source.rglob("*.mp4")))
+
+    def failing(path, **options):
+        if path == known:
+            raise OSError(errno.EIO, "Input/output error")
+        return stat(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", failing)
+        assert run(archive).states == Counter(unchanged=6)
     assert rows(archive) == before
 
 
