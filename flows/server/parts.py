@@ -92,8 +92,8 @@ def _watched(wanted: Wanted) -> dict[str, str]:
             archive = open_archive(Path(root))
             if archive.settings.arrivals.watch or archive.settings.arrivals.listen:
                 found[root] = (archive.root / "rushes.toml").read_text("utf8")
-        except (RushesError, OSError):  # `register` says so
-            continue
+        except (RushesError, OSError):  # on a disk that comes later, say: `register` says so, and `watch` looks again
+            found[root] = ""
     return found
 
 
