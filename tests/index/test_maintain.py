@@ -44,8 +44,8 @@ def archive(make_archive):
 
 
 def age(*folders: Path) -> None:
-    """Make files as old as if they had been written a month ago."""
-    for path in (path for folder in folders for path in folder.rglob("*")):
+    """Make folders and what is in them as old as if they had been written a month ago."""
+    for path in (path for folder in folders for path in (folder, *folder.rglob("*"))):
         os.utime(path, (LONG_AGO, LONG_AGO))
 
 
@@ -169,10 +169,13 @@ def test_publications_and_upkeep_go_by_the_same_rule(archive):
 
 
 def test_a_batch_that_a_killed_run_has_staged_is_committed_and_its_pictures_stay(archive, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patched:
-        patched.setattr(store.Tables, "_append", lambda *_: os.kill)
-        patched.setattr(store.shutil, "rmtree", lambda *_: None)
-        commit(archive, 30)
+        patched.setattr(store.Tables, "_append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            commit(archive, 30)
     (staging := archive.tables / ".staging-1").mkdir()
     age(archive.thumbs, archive.tables)
     assert (archive.tables / "pending").exists()
