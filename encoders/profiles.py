@@ -24,6 +24,12 @@ class Profile:
     """Sound, and words about it."""
     speech: str
     """The reader that hears what is said."""
+    clips: str = ""
+    """Frames of a shot as one clip, and words about what happens in it; empty: no encoder looks at clips."""
+    captions: str = ""
+    """The reader that says what a frame shows; empty: none."""
+    writing: str = ""
+    """The reader of what is written in frames; empty: none."""
     gpu_share: float = 0.0
     """What they take of one GPU together, where there is one, so that several sets share it; 0: they use none."""
 

@@ -1,4 +1,8 @@
-"""Encoders and readers by name. A new one is a module with a factory, and a line here."""
+"""Encoders and readers by name. A new one is a module with a factory, and a line here.
+
+A name is either whole, as `whisper`, or a family with a model of it, as `clip:google/siglip2-base-patch16-224` or
+`clip:/models/ours`; what follows the colon is handed to the family's factory.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +42,12 @@ def load(name: str) -> Any:
         UnknownEncoderError: there is none of this name.
         MissingPackageError: the package with its weights is not on this machine.
     """
-    if name not in FACTORIES:
+    family, _, source = name.partition(":")
+    if family not in FACTORIES:
         raise UnknownEncoderError(f"There is no encoder {name!r}; known are {', '.join(names())}.")
     # OpenMP reads this when torch is imported. Threads that spin while they wait for each other take the cores from
     # decoding and from each other: on two busy cores a frame cost 220 ms of CPU time while they did, and 40 ms since.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    module, _, factory = FACTORIES[name].partition(":")
-    return getattr(import_module(module), factory)()
+    module, _, factory = FACTORIES[family].partition(":")
+    make = getattr(import_module(module), factory)
+    return make(source) if source else make()

@@ -1,7 +1,7 @@
 """What an encoder and a reader are: one-method protocols, and the values that they exchange.
 
-An encoder maps frames, sound or words to unit vectors of one space. A reader maps sound (later also frames) to timed
-text, which a text encoder then encodes. Two vectors may be compared only if their `space` is equal.
+An encoder maps frames, clips, sound or words to unit vectors of one space. A reader maps sound or frames to text, which
+a text encoder then encodes. Two vectors may be compared only if their `space` is equal.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class EncoderSpec:
     """The shorter side of the frames that the encoder wants; None: it takes no frames."""
     rate_hz: int | None = None
     """The sample rate of the sound that the encoder wants; None: it takes no sound."""
+    n_frames: int | None = None
+    """How many frames of a clip the encoder looks at; None: it takes no clips."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,17 @@ class FrameEncoder(Protocol):
 
 
 @runtime_checkable
+class ClipEncoder(Protocol):
+    """Clips, which are frames of one shot in the order of time, into a space that knows motion."""
+
+    spec: EncoderSpec
+
+    def encode_clips(self, clips: Sequence[NDArray[np.uint8]]) -> Encoded:
+        """Encode clips, each uint8 [T, H, W, 3], RGB, any T at least 1, any H and W; one vector for each clip."""
+        ...
+
+
+@runtime_checkable
 class SoundEncoder(Protocol):
     """Sound into a space."""
 
@@ -103,4 +116,19 @@ class SpeechReader(Protocol):
 
     def read(self, samples: NDArray[np.float32]) -> list[Utterance]:
         """Return what is said in mono sound, float32 [T], in [-1, 1], at `rate_hz`; times are relative to its start."""
+        ...
+
+
+class FrameReader(Protocol):
+    """Frames into words: what is written in them, or a sentence about what they show."""
+
+    name: str
+    """Names model, weights hash and settings: it is part of the recipe."""
+    track: str
+    """Of the moments that it makes: "caption" or "ocr"."""
+    size_px: int
+    """The shorter side of the frames that it wants."""
+
+    def read_frames(self, frames: NDArray[np.uint8]) -> list[str]:
+        """Return a text for each frame of uint8 [N, H, W, 3], RGB; empty where there is nothing to say."""
         ...
