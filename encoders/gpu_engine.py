@@ -44,6 +44,7 @@ class GpuEngine:
             inputs = self._prepared(tuple(torch.from_numpy(x.copy()).to(self._device) for x in probe))
             on_gpu = copy.deepcopy(module).to(self._device)
             self.precision, self._compute = precision.choose_on_gpu(on_gpu, inputs)
+        module.to("meta")  # `prepare` needs none of the weights
         self._plans: dict[tuple[torch.Size, ...], _Plan] = {}
 
     @torch.inference_mode()
@@ -132,6 +133,7 @@ class _Plan:
         self._eager, self._name = compute, name
         self._graph: Callable[[tuple[Tensor, ...]], Tensor] | None = None
         self._n_seen = 0
+        self.how = "eager"
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
         self._n_seen += 1
@@ -145,6 +147,7 @@ class _Plan:
         """Go on with something faster if it can be made here."""
         try:
             self._graph = make()
+            self.how = what
         except torch.OutOfMemoryError:
             _log.warning("%s: no memory to be %s; it goes on as it is.", self._name, what)
             torch.cuda.empty_cache()

@@ -2,7 +2,8 @@
 
 A module takes tensors with a leading batch dimension, as they were given, and returns [N, dim]; it normalises its input
 itself, on the device. It may have a method `prepare`, which gets the inputs, of any height and width, and returns in
-float32 what `forward` takes, always of one shape: then only `forward` is cast to 16 bits, captured and compiled.
+float32 what `forward` takes, always of one shape and without any weights: then only `forward` is cast to 16 bits,
+captured and compiled.
 """
 
 from __future__ import annotations
@@ -94,15 +95,15 @@ class Tower:
                 stop = min(start + self.batch, n)
                 try:
                     parts.append(engine.start(tuple(x[start:stop] for x in inputs), self.batch))
-                except torch.OutOfMemoryError:
-                    self._halve(engine)
-                else:
                     start = stop
+                    continue
+                except torch.OutOfMemoryError:
+                    if self.batch == 1:
+                        raise
+                self._halve(engine)  # here the error is gone, and the tensors that it held
         return lambda: _unit([part() for part in parts], self._dim)
 
     def _halve(self, engine: Engine) -> None:
-        if self.batch == 1:
-            raise  # noqa: PLE0704 - called while the error is handled
         engine.release()
         _log.warning("%s: no memory for %d at once; going on with %d.", self._name, self.batch, self.batch // 2)
         self.batch //= 2
@@ -129,6 +130,8 @@ class CpuEngine:
         self._prepare = getattr(module, "prepare", _as_they_are)
         with torch.inference_mode():
             self._compute = precision.choose_on_cpu(module, name, lambda: self._prepared(probe()))
+        if self._compute is not module:
+            module.to("meta")  # `prepare` needs none of the weights
 
     @torch.inference_mode()
     def start(self, inputs: Arrays, n_full: int) -> Pending:  # noqa: ARG002
