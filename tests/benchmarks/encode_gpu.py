@@ -6,11 +6,8 @@ together takes less than the time given: what does not fit into it any more says
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -18,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.benchmarks import gpu_busy
 from tests.benchmarks.figures import Figure, at_least, not_run
 
 N_ROUNDS = 3
@@ -122,6 +120,7 @@ class _Bench:
         import torch
 
         from encoders.clip_towers import PictureTower
+        from encoders.picture_settings import PictureSettings
         from encoders.pictures import Preparation
 
         self.size, self.torch = size, torch
@@ -130,14 +129,14 @@ class _Bench:
             model = _random_model(size)
         model.cpu()
         clip = size.kind == "clip"
-        preparation = Preparation(
+        settings = PictureSettings(
             shorter_px=size.size_px if clip else None,
             shape=(size.size_px, size.size_px),
             filter="bicubic",
             mean=(0.5, 0.5, 0.5),
             std=(0.27, 0.27, 0.27),
         )
-        self.module = PictureTower(model, preparation).eval().requires_grad_(requires_grad=False)
+        self.module = PictureTower(model, Preparation(settings)).eval().requires_grad_(requires_grad=False)
         generator = np.random.default_rng(0)
         shape = (4 * size.batch, size.size_px, size.size_px, 3)
         self.frames: Frames = generator.integers(0, 256, shape, dtype=np.uint8)
@@ -211,7 +210,7 @@ class _Bench:
         size = self.size
         tower = tower or self.tower(capture_after=2, compile_after=1 << 30)
         run_full(tower, self.frames, size.batch, 6)
-        with busy_samples() as busy:
+        with gpu_busy.samples() as busy:
             rates = [run_full(tower, self.frames, size.batch, self._n_batches(tower)) for _ in range(N_ROUNDS)]
         rate = median(rates)
         many = tower(self.frames[:64])
@@ -230,11 +229,11 @@ class _Bench:
         yield Figure(f"{where}, alone against in a batch", alone, "largest difference", 1e-3, alone <= 1e-3)
         if busy:
             yield at_least(
-                f"{where}, GPU busy while the queue is full", float(np.mean(busy)) / 100, "ratio", 0.90,
-                quality=f"{len(busy)} samples of nvidia-smi, least {min(busy):.0f}%",
+                f"{where}, GPU busy while the queue is full", float(np.mean(busy)), "ratio", 0.90,
+                quality=f"mean of {len(busy)} samples of the driver, least {min(busy):.2f}",
             )  # fmt: skip
         else:
-            yield not_run(f"{where}, GPU busy while the queue is full", "ratio", "no nvidia-smi", 0.90)
+            yield not_run(f"{where}, GPU busy while the queue is full", "ratio", "the driver does not tell", 0.90)
 
     def compiled(self, peak: float) -> Iterator[Figure]:
         """Yield the same for the compiled tower, and what compiling took."""
@@ -263,25 +262,6 @@ def run_full(tower: Any, frames: Frames, batch: int, n_batches: int) -> float:
     for wait in pending:
         wait()
     return n_batches * batch / (time.perf_counter() - began)
-
-
-@contextmanager
-def busy_samples() -> Iterator[list[float]]:
-    """Fill a list with nvidia-smi's samples of utilisation, in percent, of what ran inside; none where it is not."""
-    samples: list[float] = []
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        yield samples
-        return
-    command = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200", "-i", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield samples
-    finally:
-        process.terminate()
-        said, _ = process.communicate()
-        values = [float(line) for line in said.split() if line.replace(".", "", 1).isdigit()]
-        samples += values[3:]  # the first tell of the time before
 
 
 def _all_not_run(why: str) -> Iterator[Figure]:
