@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +23,8 @@ class Figure:
     """One row of the table; exactly these fields are in its JSON."""
 
     name: str
-    value: float
+    value: float | None
+    """None: not run here; `quality` says why."""
     unit: str
     floor: float | None = None
     """The bound; a name that ends in "at most" is held from below it."""
@@ -35,7 +37,12 @@ class Figure:
 
     def as_json(self) -> str:
         """Return one line of JSON."""
-        return json.dumps({**asdict(self), "value": _rounded(self.value)}, ensure_ascii=False)
+        value = None if self.value is None else _rounded(self.value)
+        return json.dumps({**asdict(self), "value": value}, ensure_ascii=False)
+
+    def as_cell(self) -> str:
+        """Return the value in four digits."""
+        return "not run" if self.value is None else f"{_rounded(self.value):g}"
 
 
 def at_least(name: str, value: float, unit: str, floor: float, **said: str) -> Figure:
@@ -46,6 +53,11 @@ def at_least(name: str, value: float, unit: str, floor: float, **said: str) -> F
 def at_most(name: str, value: float, unit: str, bound: float, **said: str) -> Figure:
     """Return a figure that holds when it stays within its bound."""
     return Figure(f"{name}, at most", value, unit, bound, bool(value <= bound), **said)
+
+
+def not_run(name: str, unit: str, why: str, floor: float | None = None) -> Figure:
+    """Return a figure for what cannot be measured here."""
+    return Figure(name, None, unit, floor, quality=f"not run: {why}")
 
 
 def interval_of_mean(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -73,7 +85,7 @@ def table(figures: Sequence[Figure]) -> str:
     for f in figures:
         holds = {True: "yes", False: "NO", None: ""}[f.holds]
         floor = "" if f.floor is None else f"{f.floor:g}"
-        rows.append([f.name, f"{_rounded(f.value):g}", f.unit, floor, holds, f.contender or "", f.quality])
+        rows.append([f.name, f.as_cell(), f.unit, floor, holds, f.contender or "", f.quality])
     rows.insert(1, ["---"] * len(rows[0]))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] + [0]
     return "\n".join(
@@ -81,15 +93,24 @@ def table(figures: Sequence[Figure]) -> str:
     )
 
 
-def report(figures: Iterable[Figure], *, as_json: bool) -> int:
-    """Print figures as they come, or in the end as a table with machine and date; return 1 if one does not hold."""
+def report(figures: Iterable[Figure], *, as_json: bool, out: Path | None = None) -> int:
+    """Print figures as they come, or in the end as a table with machine and date; return 1 if one does not hold.
+
+    Args:
+        figures: measured as they are asked for.
+        as_json: one object a line on stdout, and no table.
+        out: a file to which the lines are added too, each as soon as it is known.
+    """
     seen = []
     for figure in figures:
         seen.append(figure)
+        if out:
+            with out.open("a", encoding="utf8") as file:
+                file.write(f"{figure.as_json()}\n")
         if as_json:
             print(figure.as_json(), flush=True)
         else:
-            print(f"{figure.name}: {figure.value:.4g} {figure.unit}", file=sys.stderr, flush=True)
+            print(f"{figure.name}: {figure.as_cell()} {figure.unit}", file=sys.stderr, flush=True)
     if not as_json:
         where = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {load()}"
         print(f"{time.strftime('%d %B %Y')}; {where}\n\n{table(seen)}")
