@@ -6,7 +6,9 @@ gives the same bytes with the same release of PyAV: encoders run with a fixed nu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -112,7 +114,7 @@ def write_film(
     if not stills:
         raise ValueError(f"A film needs at least one still, got none for {path.name}.")
     picture, voice = _coding(VIDEO, video), _coding(AUDIO, audio)
-    with av.open(f"file:{path}", "w", options={"fflags": "+bitexact"}) as container:
+    with as_scheduled(), av.open(f"file:{path}", "w", options={"fflags": "+bitexact"}) as container:
         screen: Any = container.add_stream(picture.encoder, rate=frames_per_second, options=dict(picture.options))
         screen.width, screen.height = size
         screen.pix_fmt = picture.format
@@ -129,6 +131,24 @@ def write_film(
             packets += _encode_sound(track, sound, until_seconds=n_frames / frames_per_second)
         for packet in sorted(packets, key=lambda packet: float(packet.dts * packet.time_base)):
             container.mux(packet)  # in the order of time, or who reads the file in order holds one stream in memory
+
+
+@contextmanager
+def as_scheduled() -> Iterator[None]:
+    """Give this thread back the scheduling that it came with.
+
+    SVT-AV1, where it may, makes the thread that encodes a real-time one of the highest priority and leaves it so. All
+    that it starts later inherits that: two of its threads that spin then keep everything else from the processor.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, priority)
 
 
 def write_sound(path: Path, sound: Sound, *, audio: str = "flac", tags: dict[str, str] | None = None) -> None:

@@ -318,4 +318,3 @@ def _plans(tower: Any) -> str:
     """Return how full batches were computed."""
     plans: Sequence[Any] = list(tower._engine._plans.values())
     return ", ".join(plan.how for plan in plans)
-

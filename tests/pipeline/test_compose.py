@@ -1,3 +1,4 @@
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -99,3 +100,10 @@ def test_the_camera_moves_from_box_to_box(tmp_path):
 def test_what_cannot_be_written_is_said_in_words(tmp_path: Path, stills, video, said):
     with pytest.raises(ValueError, match=said):
         write_film(tmp_path / "film.mp4", stills, video=video)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no schedulers to ask for")
+def test_an_encoder_that_takes_the_highest_priority_does_not_keep_it(tmp_path):
+    before = os.sched_getscheduler(0)
+    write_film(tmp_path / "film.webm", [Still(plain(RED), 1.0)], video="av1", audio="opus", size=(160, 90))
+    assert os.sched_getscheduler(0) == before

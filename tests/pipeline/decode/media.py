@@ -9,6 +9,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from pipeline.decode.compose import as_scheduled
+
 TICKS = 90_000
 """Time base of what is written, unless the container has its own."""
 
@@ -94,7 +96,7 @@ def write_film(
         prepare: called with the container before anything is written.
         muxing: options of the container.
     """
-    with av.open(str(path), "w", options=muxing or {}) as out:
+    with as_scheduled(), av.open(str(path), "w", options=muxing or {}) as out:
         out.metadata.update(tags or {})
         video = out.add_stream(codec, rate=rate, options=options or {})
         video.height, video.width = frames[0].shape[:2]
