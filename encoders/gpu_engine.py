@@ -151,7 +151,7 @@ class _Plan:
         except torch.OutOfMemoryError:
             _log.warning("%s: no memory to be %s; it goes on as it is.", self._name, what)
             torch.cuda.empty_cache()
-        except Exception as exc:  # noqa: BLE001 - a compiler fails in many ways, and nothing needs it
+        except Exception as exc:
             _log.warning("%s cannot be %s here and goes on as it is: %s", self._name, what, str(exc).split("\n")[0])
 
 

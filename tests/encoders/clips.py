@@ -6,7 +6,7 @@ import string
 from pathlib import Path
 from typing import Any
 
-WORDS = "a dog on beach two people talk about bridge in the rain cat sits".split()
+WORDS = ["a", "dog", "on", "beach", "two", "people", "talk", "about", "bridge", "in", "the", "rain", "cat", "sits"]
 KINDS = ("clip", "metaclip_2", "siglip")
 SIZE_PX, PATCH_PX = 64, 16
 
