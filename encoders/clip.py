@@ -43,9 +43,8 @@ class ClipEncoder:
         self._settings = _settings(config, model.path)
         dim = int(self._settings["dim"])
         space = f"clip-{_short(model.path.name)}-{model.fingerprint}-{dim}"
-        self.spec = EncoderSpec(
-            name=f"clip:{model.name}", space=space, dim=dim, size_px=picture_settings.read(model.path).size_px
-        )
+        size_px = picture_settings.read(model.path).size_px
+        self.spec = EncoderSpec(name=f"clip:{model.name}", space=space, dim=dim, size_px=size_px)
         self._path = model.path
         self._lock = Lock()
 

@@ -60,5 +60,5 @@ def _centre(x: Tensor, shape: tuple[int, int]) -> Tensor:
         right, below = max(0, wanted_width - width) - left, max(0, wanted_height - height) - above
         x = F.pad(x, (left, right, above, below))
         height, width = x.shape[2:]
-    top, left = round((height - wanted_height) / 2), round((width - wanted_width) / 2)
+    top, left = (height - wanted_height) // 2, (width - wanted_width) // 2
     return x[:, :, top : top + wanted_height, left : left + wanted_width]

@@ -89,7 +89,8 @@ def figures(seconds: float = 230) -> Iterator[Figure]:
             continue
         bench = _Bench(size)
         towers.append((size, bench))
-        yield from bench.parts()
+        yield bench.parts()
+        torch.cuda.empty_cache()
         yield from bench.contenders()
         yield from bench.fed("captured", peak)
     for size, bench in towers:
@@ -155,8 +156,8 @@ class _Bench:
             module, name=self.size.name, dim=dim, batch=self.size.batch, probe=lambda: (self.frames[:16].copy(),)
         )
 
-    def parts(self) -> Iterator[Figure]:
-        """Yield what each part of a batch costs on the device, alone."""
+    def parts(self) -> Figure:
+        """Return what each part of a batch costs on the device, alone."""
         torch, size = self.torch, self.size
         with torch.inference_mode():
             module = _on_gpu(self.module, torch.bfloat16)
@@ -171,14 +172,12 @@ class _Bench:
             computed = _device_seconds(lambda: module(pixels), 5)
             wide = torch.empty(64, size.size_px, size.size_px * 16 // 9, 3, dtype=torch.uint8, device="cuda")
             resized = _device_seconds(lambda: module.prepare(wide), 5) * size.batch / 64
-        yield Figure(
+        return Figure(
             f"{size.name}, one batch, eager bf16 on the device", computed * 1e3, "ms",
             quality=f"{size.batch} pictures; copy into pinned memory {hosted * 1e3:.1f} ms, to the device "
             f"{sent * 1e3:.1f} ms ({pinned.nbytes / sent / 1e9:.0f} GB/s), preparation {prepared * 1e3:.1f} ms "
             f"(16:9 frames {resized * 1e3:.1f} ms); {size.flops / 1e9:.1f} GFLOP a picture",
         )  # fmt: skip
-        del module, pixels, place, wide
-        torch.cuda.empty_cache()
 
     def contenders(self) -> Iterator[Figure]:
         """Yield the rate of the plain loop, in float32 and in bfloat16."""

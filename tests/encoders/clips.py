@@ -11,12 +11,13 @@ KINDS = ("clip", "metaclip_2", "siglip")
 SIZE_PX, PATCH_PX = 64, 16
 
 
-def save(kind: str, directory: Path, **said: Any) -> Path:
+def save(kind: str, directory: Path, text: dict[str, Any] | None = None, **said: Any) -> Path:
     """Save a model with its tokenizer and its settings for pictures.
 
     Args:
         kind: of `KINDS`.
         directory: to save in.
+        text: what the configuration of the text tower says besides.
         **said: what the settings for pictures say besides.
     """
     import torch
@@ -26,19 +27,19 @@ def save(kind: str, directory: Path, **said: Any) -> Path:
     shared = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     vision = {**shared, "image_size": SIZE_PX, "patch_size": PATCH_PX}
     vocabulary = _tokenizer(directory, siglip=kind == "siglip")
-    text = {**shared, "vocab_size": vocabulary, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    words = {**shared, "vocab_size": vocabulary, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     if kind == "siglip":
-        text |= {"max_position_embeddings": 16, "projection_size": 32}
-        config: Any = transformers.SiglipConfig(text_config=text, vision_config=vision)
+        words |= {"max_position_embeddings": 16, "projection_size": 32, **(text or {})}
+        config: Any = transformers.SiglipConfig(text_config=words, vision_config=vision)
         model: Any = transformers.SiglipModel(config)
         processor: Any = transformers.SiglipImageProcessor
         size: Any = {"height": SIZE_PX, "width": SIZE_PX}
     else:
-        text |= {"max_position_embeddings": 24, "projection_dim": 24}
+        words |= {"max_position_embeddings": 24, "projection_dim": 24, **(text or {})}
         vision |= {"projection_dim": 24}
         family = "Clip" if kind == "clip" else "MetaClip2"
         names = {"Clip": ("CLIPConfig", "CLIPModel"), "MetaClip2": ("MetaClip2Config", "MetaClip2Model")}[family]
-        config = getattr(transformers, names[0])(text_config=text, vision_config=vision, projection_dim=24)
+        config = getattr(transformers, names[0])(text_config=words, vision_config=vision, projection_dim=24)
         model = getattr(transformers, names[1])(config)
         processor = transformers.CLIPImageProcessor
         size = {"shortest_edge": SIZE_PX}
