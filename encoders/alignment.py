@@ -66,7 +66,7 @@ def _walk_back(came_from: NDArray[np.int8], n_tokens: int, n_frames: int) -> lis
     while token >= 0 and frame >= 0:
         starts[token] = frame
         step = came_from[token, frame]
-        token, frame = token - (step != 2), frame - (step != 1)
+        token, frame = token - int(step != 2), frame - int(step != 1)
     return starts
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ SIZE_PX = 720
 """Measured on text drawn over pictures (tests/benchmarks/encode_ocr.py)."""
 SURE = 0.6
 """What the reader must be sure of a line; of textures it reads letters with less."""
+BLANK = 0.01
+"""A blank that is so probable between two letters is one; where there is none it was below 0.001."""
 _DETECTION_PX = 736
 """The shorter side that lines are looked for at: what its network was trained for. Smaller frames are enlarged."""
-_SETTINGS = f"sure={SURE} detection={_DETECTION_PX} size={SIZE_PX}"
+_SETTINGS = f"sure={SURE} blank={BLANK} detection={_DETECTION_PX} size={SIZE_PX}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class OnScreenText:
         paths = {name.rpartition("/")[2]: str(path) for name, path in locate(weights.RAPIDOCR).items()}
         from rapidocr_onnxruntime import RapidOCR
 
-        return RapidOCR(
+        engine = RapidOCR(
             det_model_path=paths["ch_PP-OCRv4_det_infer.onnx"],
             rec_model_path=paths["ch_PP-OCRv4_rec_infer.onnx"],
             cls_model_path=paths["ch_ppocr_mobile_v2.0_cls_infer.onnx"],
@@ -60,6 +63,8 @@ class OnScreenText:
             text_score=SURE,
             intra_op_num_threads=self._threads or processors.usable(),
         )
+        engine.text_rec.postprocess_op = Spelling(engine.text_rec.postprocess_op.character)
+        return engine
 
     def read_frames(self, frames: NDArray[np.uint8]) -> list[str]:
         """Return the text in each frame of uint8 [N, H, W, 3], RGB, in reading order; empty where none is found."""
@@ -73,6 +78,33 @@ class OnScreenText:
             if any(letter.isalnum() for letter in text):
                 lines.append(Line(text.strip(), float(xs.min()), float(ys.min()), float(ys.max())))
         return " ".join(line.text for line in in_reading_order(lines))
+
+
+class Spelling:
+    """What the network sees in each column of a line, as text: a connectionist temporal classification, read greedily.
+
+    Blanks are put where they are only a little probable too: the network, made for Chinese, leaves most of them out.
+    """
+
+    def __init__(self, characters: Sequence[str]) -> None:
+        """Take the network's characters; the first stands for none."""
+        self._characters, self._blank = characters, characters.index(" ")
+
+    def __call__(self, columns: NDArray[np.float32], *_: Any, **__: Any) -> list[tuple[str, float]]:
+        """Return text and mean probability for each line of float32 [N, columns, characters]; as RapidOCR asks."""
+        return [self._spelled(line) for line in columns]
+
+    def _spelled(self, line: NDArray[np.float32]) -> tuple[str, float]:
+        best = line.argmax(-1)
+        at = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
+        if not len(at):
+            return "", 0.0
+        text = self._characters[best[at[0]]]
+        for before, here in pairwise(at):
+            if line[before : here + 1, self._blank].max() > BLANK:
+                text += " "
+            text += self._characters[best[here]]
+        return " ".join(text.split()), float(line[at, best[at]].mean())
 
 
 def in_reading_order(lines: Sequence[Line]) -> list[Line]:

@@ -111,9 +111,7 @@ def is_loop(text: str) -> bool:
 
     By its words, or by how well it can be compressed; the bound is Whisper's own.
     """
-    return bool(_LOOP.search(text)) or (
-        len(text) > 40 and len(text.encode()) / len(zlib.compress(text.encode())) > 2.4
-    )
+    return bool(_LOOP.search(text)) or (len(text) > 40 and len(text.encode()) / len(zlib.compress(text.encode())) > 2.4)
 
 
 def _ends_between(begun: Sequence[Word], after: Word, voice: NDArray[np.float32]) -> bool:

@@ -128,7 +128,9 @@ def skills(weights: Path) -> Skills:
             shapes = dict(_shapes(file))
         n_tokens = shapes["decoder/embeddings/weight"][0]
     except (struct.error, KeyError, IndexError, UnicodeDecodeError) as exc:
-        raise ValueError(f"{weights} is no Whisper model of CTranslate2; convert one with ct2-transformers-converter.") from exc
+        raise ValueError(
+            f"{weights} is no Whisper model of CTranslate2; convert one with ct2-transformers-converter."
+        ) from exc
     encoder, decoder = (
         len({name.split("/")[1] for name in shapes if name.startswith(f"{side}/layer_") and name.count("/") > 1})
         for side in ("encoder", "decoder")

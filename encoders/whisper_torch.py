@@ -93,7 +93,14 @@ class TorchWhisper:
             found += [dict(zip(codes, row, strict=True)) for row in logits.softmax(-1).tolist()]
         return found
 
-    def write(self, encoding: Any, windows: Sequence[Window], task: str, *, beam_size: int = 1) -> list[Written]:
+    def write(
+        self,
+        encoding: Any,
+        windows: Sequence[Window],
+        task: str,
+        *,
+        beam_size: int = 1,  # noqa: ARG002
+    ) -> list[Written]:
         """See `Transcriber`. Always the likeliest token after each; `beam_size` is not looked at."""
         prompt, end = self._vocabulary.prompt(windows[0].language, task), self._vocabulary.end
         written = []

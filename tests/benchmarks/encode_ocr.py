@@ -48,12 +48,17 @@ def figures() -> Iterator[Figure]:
             errors[kind] = (wrong + _edits(read, said), wrong_tight + tight, n + len(said))
         for kind, (wrong, tight, n) in errors.items():
             yield Figure(
-                f"characters wrong, {kind}, {px} px", wrong / n, "share", quality=f"{n} characters; without blanks {tight / n:.3f}"
+                f"characters wrong, {kind}, {px} px",
+                wrong / n,
+                "share",
+                quality=f"{n} characters; without blanks {tight / n:.3f}",
             )
         yield Figure(f"a frame of {px} px", seconds / n_frames, "s", quality=f"{n_frames} frames; {load()}")
     empty = [np.asarray(Image.fromarray(p).resize((1280, 720))) for p in pictures]
     found = [text for text in reader.read_frames(np.stack(empty)) if text]
-    yield Figure("photographs without text in which some is read", len(found) / len(empty), "share", quality=repr(found))
+    yield Figure(
+        "photographs without text in which some is read", len(found) / len(empty), "share", quality=repr(found)
+    )
 
 
 def _photographs() -> list[NDArray[np.uint8]]:

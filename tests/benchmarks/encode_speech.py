@@ -1,6 +1,6 @@
 """How fast speech is written down: the embedded Whisper on the processor, the geometry of Whisper turbo on a GPU.
 
-    python -m tests.benchmarks.encode_speech [--gpu] [--json]
+python -m tests.benchmarks.encode_speech [--gpu] [--json]
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ def cpu_figures() -> Iterator[Figure]:
     took, said = _timed(lambda: reader.read(speech))
     seconds = len(speech) / RATE_HZ
     quality = f"{seconds:.0f} s of {', '.join(RECORDINGS)}, {len(said)} sentences, left out {dict(reader.rejected)}"
-    yield at_least(
-        "Whisper base int8, speech", seconds / took, "times real time", 10.0, quality=f"{quality}; {load()}"
-    )
+    yield at_least("Whisper base int8, speech", seconds / took, "times real time", 10.0, quality=f"{quality}; {load()}")
     silence = np.random.default_rng(0).normal(0, 1e-3, 300 * RATE_HZ).astype(np.float32)
     took, said = _timed(lambda: reader.read(silence))
     yield at_least(

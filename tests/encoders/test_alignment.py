@@ -25,7 +25,7 @@ def plain_starts(attention):
 
 
 def test_tokens_begin_where_they_look():
-    attention = np.zeros((1, 3, 12), np.float32)
+    attention = np.full((1, 3, 12), -1.0, np.float32)
     for token, frames in enumerate([range(3), range(3, 9), range(9, 12)]):
         attention[0, token, frames] = 1.0
 

@@ -53,6 +53,18 @@ def test_a_missing_package_names_its_cure(monkeypatch):
         ocr.load()
 
 
+def test_blanks_that_are_hardly_seen_are_put():
+    seen = np.zeros((1, 8, 4), np.float32)
+    for column, character in enumerate([1, 0, 1, 0, 2, 2, 0, 1]):
+        seen[0, column, character] = 0.9
+    seen[0, 3, 3] = 0.05
+
+    ((text, sure),) = ocr.Spelling(["", "a", "b", " "])(seen)
+
+    assert (text, sure) == ("aa ba", pytest.approx(0.9))
+    assert ocr.Spelling(["", "a", "b", " "])(np.zeros((1, 5, 4), np.float32)) == [("", 0.0)]
+
+
 def line(text, left, top, height=20):
     return Line(text, left, top, top + height)
 
