@@ -19,4 +19,7 @@ class Doubts:
         return dict(now - before)
 
     def _counted(self) -> Counter[str]:
-        return sum((getattr(reader, "rejected", Counter()) for reader in self._readers), Counter[str]())
+        counted = Counter[str]()
+        for reader in self._readers:
+            counted.update(getattr(reader, "rejected", {}))
+        return counted
