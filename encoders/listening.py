@@ -18,7 +18,6 @@ of the words of 528 s of English prompts, not 10.6%), for it skips sentences of 
 _GAP_SECONDS = 2.0
 _MARGIN_SECONDS = 0.2
 _SWITCH_COST = 2.0  # nats; a language that is only guessed, in a second or two, does not interrupt another
-_WINDOWS_PER_CALL = 4
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,12 @@ def main_language(windows: Sequence[Window]) -> str:
     return max(sorted(seconds), key=seconds.__getitem__)
 
 
-def batches(windows: Sequence[Window]) -> list[list[Window]]:
-    """Group windows by language, a few at a time: a batch has one language, since its words are timed together."""
+def batches(windows: Sequence[Window], at_once: int) -> list[list[Window]]:
+    """Group windows by language, up to so many at once: a batch has one language, for its words are timed together."""
     found: list[list[Window]] = []
     for language in sorted({window.language for window in windows}):
         same = [window for window in windows if window.language == language]
-        found += [same[i : i + _WINDOWS_PER_CALL] for i in range(0, len(same), _WINDOWS_PER_CALL)]
+        found += [same[i : i + at_once] for i in range(0, len(same), at_once)]
     return found
 
 

@@ -14,10 +14,13 @@ from typing import Any
 
 FACTORIES: Mapping[str, str] = MappingProxyType(
     {
+        "caption": "encoders.caption:load",
         "labels": "encoders.labels:load",
+        "ocr": "encoders.ocr:load",
         "sentence": "encoders.sentence:load",
         "sounds": "encoders.sounds:load",
         "whisper": "encoders.whisper:load",
+        "whisper-torch": "encoders.whisper_torch:load",
     }
 )
 """Name → "module:factory"; the module is imported when the name is asked for."""

@@ -99,11 +99,19 @@ def objection(text: str, *, log_probability: float, silence_probability: float, 
         return "unlikely"
     if silence_probability > 0.6 and log_probability < -0.7:
         return "silence"
-    if _LOOP.search(text) or (len(text) > 40 and len(text.encode()) / len(zlib.compress(text.encode())) > 2.4):
+    if is_loop(text):
         return "repetition"
     if len(text) > 35 * voiced_seconds + 20:  # people say about 15 characters a second, the fastest 25
         return "too fast"
     return ""
+
+
+def is_loop(text: str) -> bool:
+    """Tell whether a text says the same again and again, as models do that have lost the thread.
+
+    By its words, or by how well it can be compressed; the bound is Whisper's own.
+    """
+    return bool(_LOOP.search(text)) or (len(text) > 40 and len(text.encode()) / len(zlib.compress(text.encode())) > 2.4)
 
 
 def _ends_between(begun: Sequence[Word], after: Word, voice: NDArray[np.float32]) -> bool:

@@ -107,6 +107,25 @@ MUSICNN = Package(
 )
 """Music taggers, 50 tags each: MagnaTagATune and Million Song Dataset. Pulled: its requirements conflict with ours."""
 
+RAPIDOCR = Package(
+    name="rapidocr-onnxruntime",
+    version="1.4.4",
+    files={
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx": (
+            "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9"
+        ),
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx": (
+            "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b"
+        ),
+        "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx": (
+            "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c"
+        ),
+    },
+    licence="Apache-2.0",
+    source="https://github.com/RapidAI/RapidOCR",
+)
+"""PP-OCRv4: finds lines of text in pictures and reads them, in English and Chinese. An extra, `ocr`."""
+
 EMBEDDED = (LITE2, IMAGENET_CLASSES, MINILM, WHISPER_BASE_1, WHISPER_BASE_2, MUSICNN)
 
 

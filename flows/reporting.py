@@ -161,6 +161,8 @@ def _summary(night: Night) -> str:
         rate = report.media_seconds / max(report.seconds, 1e-9)
         took = f"{clock(report.media_seconds)} of film and sound in {took}: {rate:.1f} hours of media an hour"
     lines.append(f"{took}.")
+    if report.left_out:
+        lines.append(f"Left out as invented: {report.doubts}.")
     if report.stopped:
         lines.append(f"It stopped because {report.stopped}.")
     if report.n_left:

@@ -35,6 +35,7 @@ class Run:
             "discovered": report.discovered,
             **{str(state): report.states[state] for state in (*Outcome, "unchanged", "deferred")},
             "reasons": dict(report.reasons),
+            "left_out": dict(report.left_out),
             "moments": report.n_moments,
             "media_seconds": round(report.media_seconds, 3),
             "seconds": round(report.seconds, 3),
@@ -61,6 +62,8 @@ class Run:
         if report.reasons:
             told = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.most_common())
             lines.append(f"Not (wholly) indexed: {told}; see `rushes quarantine`.")
+        if report.left_out:
+            lines.append(f"Left out as invented: {report.doubts}.")
         if report.stopped:
             lines.append(f"Stopped because {report.stopped}; {_waiting(report)}.")
         if self.published:

@@ -169,6 +169,7 @@ class Processing:
         spent = self.accounts.report.stage_seconds
         spent["decode"] += made.decode_seconds
         spent["encode"] += made.encode_seconds
+        self.accounts.report.left_out.update(made.left_out)
         self.watcher.made(made)
 
     def _take(self, result: Result) -> None:

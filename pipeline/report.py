@@ -50,6 +50,8 @@ class Report:
     """indexed, partial, unchanged, quarantined, skipped, deleted, forgotten (it still lies in a source, and is left
     alone), deferred; their sum is all that was discovered."""
     reasons: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    """What speech and caption readers wrote that looks invented, by the reason not to believe it."""
     n_moments: int = 0
     media_seconds: float = 0.0
     seconds: float = 0.0
@@ -65,6 +67,11 @@ class Report:
     left_bytes: int = 0
     nights_left: int | None = None
     """About how many windows like the schedule's the rest needs, at the speed of this run; None: nothing to tell."""
+
+    @property
+    def doubts(self) -> str:
+        """Return what was left out as invented, for people: "3 repetition, 1 silence"; empty: nothing."""
+        return ", ".join(f"{n} {reason}" for reason, n in self.left_out.most_common())
 
     @property
     def discovered(self) -> int:

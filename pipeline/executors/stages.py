@@ -21,6 +21,7 @@ from encoders.fusion import pool
 from encoders.spec import Label, Utterance
 from pipeline.decode import decode
 from pipeline.errors import MediaError
+from pipeline.executors.doubts import Doubts
 from pipeline.executors.pictures import thumbnail
 from pipeline.media import (
     Decoded,
@@ -105,6 +106,8 @@ class Made:
     news: Facts | Ending | MediaError | None = None
     decode_seconds: float = 0.0
     encode_seconds: float = 0.0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What readers did not believe of the batch that this piece came first in, by reason."""
 
     @property
     def last(self) -> bool:
@@ -178,6 +181,7 @@ class Encoding:
     def __init__(self, models: Models, sampling: Sampling) -> None:
         self.models = models
         self.sampling = sampling
+        self._doubts = Doubts(models.speech)
 
     def encode(self, pieces: Sequence[Piece]) -> list[Made]:
         """Encode pieces; frames of equal shape go through the visual encoder together, whatever asset they are of."""
@@ -195,12 +199,13 @@ class Encoding:
                     self._text(piece, Modality.TEXT, piece.body.track, (0.0, 0.0), piece.body.text, vector)
                 )
         took = (time.monotonic() - began) / max(len(pieces), 1)
-        return [
+        made = [
             Made(
                 p.asset_id, p.ordinal, tuple(moments[at]), p.body if isinstance(p.body, News) else None, p.seconds, took
             )
             for at, p in enumerate(pieces)
         ]  # fmt: skip
+        return [replace(made[0], left_out=self._doubts.since()), *made[1:]] if made else made
 
     def _see(self, pieces: Sequence[Piece], moments: dict[int, list[Moment]]) -> None:
         by_shape: dict[tuple[int, ...], list[tuple[int, FrameChunk]]] = defaultdict(list)

@@ -99,7 +99,7 @@ def hear(line: str, watcher: Watcher) -> Report | None:
         kind = getattr(errors, said["kind"], ArchiveError)
         raise kind(said["text"])
     elif what == "report":
-        said |= {key: Counter(said[key]) for key in ("states", "reasons")}
+        said |= {key: Counter(said[key]) for key in ("states", "reasons", "left_out")}
         return Report(**said)
     return None
 

@@ -10,10 +10,9 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
-from tests.benchmarks import encode_gpu
+from tests.benchmarks import encode_gpu, encode_speech
 from tests.benchmarks.figures import Figure, report
 
 CPU = ("pictures", "labels", "sentences", "speech", "words", "pipeline")
@@ -42,10 +41,7 @@ def _figures(only: list[str], given: argparse.Namespace) -> Iterator[Figure]:
         yield from encode_cpu.figures(only, given.rounds, given.media)
     if "gpu" in only:
         yield from encode_gpu.figures(given.seconds)
-        if find_spec("tests.benchmarks.encode_speech"):
-            from tests.benchmarks import encode_speech
-
-            yield from encode_speech.figures(given.seconds)
+        yield from encode_speech.gpu_figures()
 
 
 if __name__ == "__main__":

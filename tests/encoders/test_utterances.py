@@ -143,8 +143,8 @@ def test_windows_hold_neighbours_of_one_language():
     assert all(a.stop <= b.start for a, b in pairwise(windows))
     assert windows[0].start == 0
     assert main_language(windows) == "de"
-    assert {w.language for batch in batches(windows) for w in batch[:1]} == {"en", "de"}
-    assert sorted(w for batch in batches(windows) for w in [w.start for w in batch]) == [w.start for w in windows]
+    assert {w.language for batch in batches(windows, 4) for w in batch[:1]} == {"en", "de"}
+    assert sorted(w for batch in batches(windows, 4) for w in [w.start for w in batch]) == [w.start for w in windows]
 
 
 def test_the_likeliest_path_ignores_a_whim_and_follows_a_change():

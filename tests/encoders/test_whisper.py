@@ -1,12 +1,13 @@
 """The speech reader: nothing is heard in what is no speech, and a recording may change its language."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from encoders import joined, voice, whisper
-from encoders.packages import ChangedFileError, Package
+from encoders import joined, voice, whisper, whisper_model
+from encoders.packages import ChangedFileError, MissingPackageError, Package
+from encoders.transcriber import Skills, Written
+from encoders.utterances import Word
+from tests.encoders.whispers import convert
 
 RATE = whisper.WhisperReader.rate_hz
 
@@ -52,68 +53,55 @@ def test_the_reader_names_what_it_is(reader):
     assert reader.rate_hz == 16000
 
 
-class Tokenizer:
-    eot = 1000
-
-    def __init__(self, words):
-        self._words = words
-
-    def decode(self, tokens):
-        return " ".join(self._words[token] for token in tokens)
-
-
 class Model:
     """Hears one sentence per window: English before the tenth second, else German, which it first mishears."""
 
-    frames_per_second = 100
+    windows_per_call = 4
     words = ("Good morning.", "Guten Tag.", "Good day.", "mmm mmm mmm mmm mmm")
-    hf_tokenizer = None
 
     def __init__(self):
-        self.model = self
         self.listened = []
 
-    def feature_extractor(self, sound):
-        return np.full((80, 2), sound.max(), np.float32)
+    def languages(self, sounds):
+        german = [sound.max() > 0.5 for sound in sounds]
+        return [{"de": 0.9 if here else 0.1, "en": 0.1 if here else 0.9} for here in german]
 
-    def encode(self, features):
-        return features
+    def encode(self, sounds, seconds):
+        return seconds
 
-    def detect_language(self, encoding):
-        german = encoding.max() > 0.5
-        return [[("<|de|>", 0.9 if german else 0.1), ("<|en|>", 0.1 if german else 0.9)]]
+    def write(self, encoding, windows, task, *, beam_size=1):
+        self.listened.append((windows[0].language, task, beam_size, encoding))
+        if task == "translate":
+            token = 2
+        elif windows[0].language == "en":
+            token = 0
+        else:
+            token = 3 if beam_size == 1 else 1
+        return [Written([token], self.words[token], -0.2, 0.1)] * len(windows)
 
-    def find_alignment(self, tokenizer, tokens, encoding, frames):
+    def timed(self, encoding, windows, tokens):
         return [
-            [{"word": self.words[token], "start": 0.2, "end": 1.2, "probability": 0.8} for token in some]
-            for some in tokens
+            Word(self.words[token], w.start + 0.2, w.start + 1.2, 0.8, w.language)
+            for w, some in zip(windows, tokens, strict=True)
+            for token in some
         ]
 
 
-@pytest.fixture
-def scripted(monkeypatch):
-    reader = whisper.load()
-    model = reader.__dict__["_model"] = Model()
-
-    def write(encoding, windows, task, beam_size=1):
-        model.listened.append((windows[0].language, task, beam_size, len(windows)))
-        if task == "translate":
-            tokens = [2]
-        elif windows[0].language == "en":
-            tokens = [0]
-        else:
-            tokens = [3] if beam_size == 1 else [1]
-        result = SimpleNamespace(sequences_ids=[tokens], scores=[-0.2], no_speech_prob=0.1)
-        return [whisper._judged(Tokenizer(model.words), window, result) for window in windows]
-
-    monkeypatch.setattr(reader, "_write", write)
-    monkeypatch.setattr(reader, "_tokenizer", lambda language, task: Tokenizer(model.words))
+def hearing(monkeypatch, skills=Skills()):  # noqa: B008
+    model = Model()
+    reader = whisper.WhisperReader("whisper-scripted", skills, lambda: model)
+    reader.model = model
 
     def voice_probabilities(samples):
         return (samples[:: voice.FRAME_SAMPLES] != 0).astype(np.float32)
 
     monkeypatch.setattr(voice, "voice_probabilities", voice_probabilities)
     return reader
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    return hearing(monkeypatch)
 
 
 def test_languages_change_and_get_a_translation(scripted):
@@ -139,11 +127,8 @@ def test_what_is_doubtful_is_heard_again_thoroughly(scripted):
 
     scripted.read(samples)
 
-    model = scripted.__dict__["_model"]
-    assert [(task, beam) for _, task, beam, _ in model.listened if task == "transcribe"] == [
-        ("transcribe", 1),
-        ("transcribe", 5),
-    ]
+    heard = [(beam, seconds) for _, task, beam, seconds in scripted.model.listened if task == "transcribe"]
+    assert heard == [(1, 15.0), (5, 30.0)]
     assert not scripted.rejected
 
 
@@ -161,6 +146,67 @@ def test_a_voice_that_is_nowhere_certain_is_left_out_and_counted(scripted, monke
 
     assert scripted.read(np.zeros(RATE, np.float32)) == []
     assert scripted.rejected == {"uncertain voice": 1}
+
+
+def test_what_a_model_was_not_trained_for_is_not_asked_of_it(monkeypatch):
+    samples = np.zeros(20 * RATE, np.float32)
+    samples[12 * RATE : 14 * RATE] = 0.8
+    turbo = hearing(monkeypatch, Skills(translation=False))
+    english = hearing(monkeypatch, Skills(languages=False, translation=False))
+
+    assert [(u.text, u.language) for u in turbo.read(samples)] == [("Guten Tag.", "de")]
+    assert [(u.text, u.language) for u in english.read(samples)] == [("Good morning.", "en")]
+    assert (turbo.name, english.name) == ("whisper-scripted-untranslated", "whisper-scripted-english")
+
+
+def test_skills_follow_from_the_shape():
+    assert Skills.of(51865, 6, 6) == Skills()
+    assert Skills.of(51866, 32, 4) == Skills(translation=False)
+    assert Skills.of(51864, 6, 6) == Skills(languages=False, translation=False)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return convert(tmp_path_factory.mktemp("models") / "faster-whisper-small")
+
+
+def test_a_model_in_a_folder_listens(small, monkeypatch):
+    reader = whisper.load(str(small), threads=1, device="cpu")
+    voiced = np.zeros(RATE * 9 // voice.FRAME_SAMPLES, np.float32)
+    voiced[20:80], voiced[120:220] = 0.95, 0.95
+    monkeypatch.setattr(voice, "voice_probabilities", lambda samples: voiced)
+
+    said = reader.read(np.random.default_rng(0).normal(0, 0.1, 9 * RATE).astype(np.float32))
+
+    assert reader.name.startswith("whisper-small-")
+    assert sum(reader.rejected.values()) or said  # random weights write something down, and most of it makes no sense
+
+
+def test_a_model_without_translation_says_so_in_its_name(tmp_path):
+    turbo = convert(tmp_path / "whisper-turbo", n_tokens=51866, decoder_layers=1)
+
+    assert whisper.load(str(turbo)).name.endswith("-untranslated")
+
+
+def test_other_weights_are_another_reader(small, tmp_path):
+    other = convert(tmp_path / "faster-whisper-small", decoder_layers=1)
+
+    assert whisper.load(str(other)).name.removesuffix("-untranslated") != whisper.load(str(small)).name
+
+
+def test_a_model_without_its_tokenizer_is_refused(tmp_path):
+    folder = convert(tmp_path / "whisper-small")
+    (folder / "tokenizer.json").unlink()
+
+    with pytest.raises(MissingPackageError, match="has no tokenizer"):
+        whisper.load(str(folder))
+
+
+def test_what_is_no_whisper_is_refused(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"no model at all" * 10)
+
+    with pytest.raises(ValueError, match="is no Whisper model"):
+        whisper_model.skills(tmp_path / "model.bin")
 
 
 @pytest.fixture
