@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,7 +24,6 @@ from encoders.models import (
     UnsafeModelError,
     check,
     deciding,
-    files_of,
     parse,
     read_lock,
 )
@@ -62,8 +61,8 @@ def pull(source: str, directory: Path | None = None, say: Callable[[str], None] 
         say(f"Fetching {asked.repository} at {info.sha[:12]} from the hub …")
     staged = asked.path.with_name(f".{asked.path.name}-{info.sha[:12]}.part")
     _fetch(asked, info.sha, names, staged)
+    _lock(asked, info, staged, names, known.licence if known else _licence(info))
     check(replace(asked, path=staged), names, weights)
-    _lock(asked, info, staged, known.licence if known else _licence(info))
     _put(staged, asked.path)
     return True
 
@@ -148,24 +147,30 @@ def _licence(info: Any) -> str:
     return str(card.get("license") or "") if card is not None else ""
 
 
-def _lock(asked: Source, info: Any, staged: Path, licence: str) -> None:
-    """Compare what came with the hub's hashes, and write the lock."""
+def _lock(asked: Source, info: Any, staged: Path, names: Iterable[str], licence: str) -> None:
+    """Compare what came with what the hub says of it, and write the lock."""
     shutil.rmtree(staged / ".cache", ignore_errors=True)  # what the hub's client goes on from
-    found = digests(staged, files_of(staged), remembered=False)
-    for name, sha256 in _hashes(info).items():
-        if name in found and found[name] != sha256:
-            (staged / name).unlink()
+    said = {each.rfilename: each for each in info.siblings}
+    found = {}
+    for name in names:
+        path = staged / name
+        if not path.is_file():  # the client returns a folder that it began before, when the hub is gone meanwhile
+            raise MissingModelError(f"{name} of {asked.repository} did not come; run `rushes models pull` again.")
+        found |= digests(staged, [name], remembered=False)
+        if path.stat().st_size != said[name].size or _sha256_of(said[name]) not in ("", found[name]):
+            path.unlink()
             raise ChangedFileError(
-                f"{name} of {asked.repository} came with SHA-256 {found[name]}, the hub says {sha256}; pull it again."
+                f"{name} of {asked.repository} came with SHA-256 {found[name]}, which is not what the hub says of it; "
+                "run `rushes models pull` again."
             )
     lock = Lock(asked.repository, info.sha, found, licence, f"https://huggingface.co/{asked.repository}")
     (staged / LOCK).write_text(json.dumps(asdict(lock), indent=1) + "\n", "utf8")
 
 
-def _hashes(info: Any) -> Mapping[str, str]:
-    """Return file name → SHA-256 of the large files, for which the hub has one."""
-    large = {each.rfilename: each.lfs for each in info.siblings if each.lfs}
-    return {name: lfs["sha256"] if isinstance(lfs, dict) else lfs.sha256 for name, lfs in large.items()}
+def _sha256_of(sibling: Any) -> str:
+    """Return what the hub says of a file; it has a SHA-256 of large files only."""
+    lfs = sibling.lfs
+    return "" if not lfs else str(lfs["sha256"] if isinstance(lfs, dict) else lfs.sha256)
 
 
 def _put(staged: Path, home: Path) -> None:

@@ -3,7 +3,7 @@
 A source is a local directory, or a model of the hub, ORG/NAME or ORG/NAME@COMMIT, which lies in the models directory:
 
 DIR/ORG/NAME/                  the files as the hub has them
-DIR/ORG/NAME/rushes-model.json the lock: commit, SHA-256 of each file, licence; written last, so that it makes them whole
+DIR/ORG/NAME/rushes-model.json the lock: commit, SHA-256 of each file, licence; without it they are not whole
 
 Weights are read from safetensors, or from what holds numbers alone in its own way (`FORMATS`), and never unpickled. A
 model that brings Python code is refused, unless its source says in words that somebody has read it:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flows.output import print_json, print_table
-from index.hits import Hits
+from index.hits import Hits, harmless
 from pipeline.archive import create_archive, open_archive
 from pipeline.budget import Budget
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, QueryError
 from pipeline.media import Outcome
-from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
 
 if TYPE_CHECKING:

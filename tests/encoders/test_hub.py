@@ -84,7 +84,7 @@ def test_a_later_pull_keeps_to_the_first_ones_commit(hub: Hub, tmp_path: Path) -
 
 def test_without_a_hub_it_is_one_sentence(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(MissingModelError, match="The hub did not give org/tiny .* copy .*org/tiny from") as caught:
+    with pytest.raises(MissingModelError, match=r"The hub did not give org/tiny .* copy .*org/tiny from") as caught:
         pull("org/tiny")
     assert "\n" not in str(caught.value)
 

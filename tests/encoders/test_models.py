@@ -111,7 +111,7 @@ def test_another_commit_than_the_one_that_is_asked_for_is_not_taken(tmp_path: Pa
 def test_files_are_compared_with_the_lock(tmp_path: Path) -> None:
     folder = pulled(tmp_path)
     (folder / "model.safetensors").write_bytes(b"weighty")
-    with pytest.raises(ChangedFileError, match=rf"model\.safetensors has SHA-256 .* rushes models pull org/tiny@{COMMIT}"):
+    with pytest.raises(ChangedFileError, match=rf"model\.safetensors has SHA-256 .*pull org/tiny@{COMMIT}"):
         find("org/tiny")
     pulled(tmp_path)
     (folder / "adapter_config.json").write_bytes(b"{}")
@@ -123,7 +123,10 @@ def test_files_are_compared_with_the_lock(tmp_path: Path) -> None:
         find("org/tiny")
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pkl", "epoch=3.ckpt", "2_Dense/pytorch_model.bin"])
+PICKLES = ["pytorch_model.bin", "model.pt", "model.pkl", "epoch=3.ckpt", "2_Dense/pytorch_model.bin"]
+
+
+@pytest.mark.parametrize("name", PICKLES)
 def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
     files = {"config.json": b"{}", name: b"\x80\x04."}
     if "/" in name:

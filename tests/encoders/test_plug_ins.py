@@ -76,7 +76,7 @@ def test_a_broken_plug_in_is_one_sentence(site: Path, name: str, said: str) -> N
 
 
 def test_an_unknown_name_lists_plug_ins_too(site: Path) -> None:
-    with pytest.raises(UnknownEncoderError, match="and of plug-ins .*brightness"):
+    with pytest.raises(UnknownEncoderError, match=r"and of plug-ins .*brightness"):
         encoders.load("darkness")
 
 
@@ -86,5 +86,5 @@ def test_a_plug_in_cannot_take_the_name_of_a_family_of_ours(site: Path) -> None:
 
 
 def test_only_who_asks_for_one_searches_what_is_installed() -> None:
-    code = "import encoders, sys; encoders.load('sentence'); import encoders.registry as r; r._entry_points = None"
-    subprocess.run([sys.executable, "-c", f"{code}; encoders.load('labels')"], check=True)
+    code = "import encoders.registry as r; r._entry_points = None; r.load('sentence')"
+    subprocess.run([sys.executable, "-c", code], check=True)
