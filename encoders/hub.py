@@ -151,7 +151,7 @@ def _lock(asked: Source, info: Any, staged: Path, names: Iterable[str], licence:
     """Compare what came with what the hub says of it, and write the lock."""
     shutil.rmtree(staged / ".cache", ignore_errors=True)  # what the hub's client goes on from
     said = {each.rfilename: each for each in info.siblings}
-    found = {}
+    found: dict[str, str] = {}
     for name in names:
         path = staged / name
         if not path.is_file():  # the client returns a folder that it began before, when the hub is gone meanwhile

@@ -1,6 +1,7 @@
 """What the profiles name is known: whose it is, under which licence, at which commit."""
 
 import re
+from pathlib import Path
 
 from encoders.catalogue import CATALOGUE, published
 from encoders.models import FORMATS, parse
@@ -41,3 +42,11 @@ def test_every_encoder_of_every_profile_has_a_family() -> None:
 
 def test_a_model_that_nobody_knows() -> None:
     assert published("org/none") is None
+
+
+def test_the_readme_has_every_model_with_its_licence_and_commit(root: Path) -> None:
+    said = (root / "README.md").read_text("utf8")
+    for repository, model in CATALOGUE.items():
+        (row,) = re.findall(rf"^\| `{re.escape(repository)}` \|.*$", said, re.MULTILINE)
+        assert f"| {model.licence} |" in row
+        assert model.revision[:12] in row

@@ -27,10 +27,10 @@ class Nothing:
 """
 
 
-def install(site: Path, code: str, *entries: str, name: str = "bright") -> None:
+def install(site: Path, code: str, *entries: str, name: str = "bright", module: str = "") -> None:
     """Install a distribution as pip does: a module, and a dist-info with its entry points."""
     site.mkdir(exist_ok=True)
-    (site / f"{name}_plug_in.py").write_text(code, "utf8")
+    (site / f"{module or name + '_plug_in'}.py").write_text(code, "utf8")
     info = site / f"{name}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", "utf8")

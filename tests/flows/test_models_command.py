@@ -1,7 +1,9 @@
 """`rushes models`, profiles of one's own and plug-ins, from the command line on."""
 
 import json
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from encoders.models import LOCK
 from encoders.weights import EMBEDDED
 from flows.cli import main
-from tests.encoders.test_plug_ins import TEN_LINES, install
+from tests.encoders.test_plug_ins import install
 from tests.hubs import COMMIT, Hub, serving
 from tests.media import picture
 from tests.toys import TOY
@@ -118,40 +120,45 @@ def test_a_profile_that_cannot_be_is_one_sentence(places: Path, toys: str, capsy
     assert len(told.splitlines()) == 1
 
 
-def test_a_plug_in_is_used_searched_and_covered(places: Path, toys: str, capsys, monkeypatch) -> None:
-    install(places / "site", TEN_LINES, "brightness = bright_plug_in:Brightness")
+def test_the_plug_in_of_the_readme_is_used_searched_and_covered(
+    places: Path, toys: str, capsys, monkeypatch, root: Path
+) -> None:
+    readme = (root / "README.md").read_text("utf8").partition("### A plug-in")[2]
+    code, packaged = (re.search(rf"```{kind}\n(.*?)```", readme, re.DOTALL)[1] for kind in ("python", "toml"))
+    ((name, value),) = tomllib.loads(packaged)["project"]["entry-points"]["rushes.encoders"].items()
+    install(places / "site", code, f"{name} = {value}", module=value.partition(":")[0])
     monkeypatch.syspath_prepend(str(places / "site"))
-    root = archive_of(places, capsys, MINE, profile="toy")
-    assert main(["ingest", str(root)]) == 0
-    toml = root / "rushes.toml"
+    archive = archive_of(places, capsys, MINE, profile="toy")
+    assert main(["ingest", str(archive)]) == 0
+    toml = archive / "rushes.toml"
     toml.write_text(toml.read_text("utf8").replace('profile = "toy"', 'profile = "mine"'), "utf8")
     capsys.readouterr()
 
-    assert main(["status", str(root), "--json"]) == 0
+    assert main(["status", str(archive), "--json"]) == 0
     before = {each["space"]: each for each in lines(capsys)[0]["coverage"]}
     assert not before["colours-toy-5"]["in_force"], "an older model's space"
     assert (before["colours-toy-5"]["assets"], before["colours-toy-5"]["moments"]) == (2, 2)
-    assert "brightness-0.5-2" not in before
-    assert main(["status", str(root)]) == 0
+    assert "brightness-v1-0.5-2" not in before
+    assert main(["status", str(archive)]) == 0
     assert "an older model's" in capsys.readouterr().out.replace("\n", " ")
 
-    assert main(["ingest", str(root)]) == 0
+    assert main(["ingest", str(archive)]) == 0
     capsys.readouterr()
-    assert main(["status", str(root), "--json"]) == 0
+    assert main(["status", str(archive), "--json"]) == 0
     (status,) = lines(capsys)
     after = {each["space"]: each for each in status["coverage"]}
     assert status["profile"] == "mine"
     assert "colours-toy-5" not in after
-    assert after["brightness-0.5-2"] == {
-        "modality": "visual", "space": "brightness-0.5-2", "assets": 2, "moments": 2, "current_assets": 2,
+    assert after["brightness-v1-0.5-2"] == {
+        "modality": "visual", "space": "brightness-v1-0.5-2", "assets": 2, "moments": 2, "current_assets": 2,
         "in_force": True,
     }  # fmt: skip
 
     question = str(places / "source/light.png")
-    assert main(["search", str(root), "--image", question, "--modality", "visual", "--json"]) == 0
+    assert main(["search", str(archive), "--image", question, "--modality", "visual", "--json"]) == 0
     best = lines(capsys)[0]
-    assert (best["uri"], best["space"]) == ("light.png", "brightness-0.5-2")
-    sys.modules.pop("bright_plug_in", None)
+    assert (best["uri"], best["space"]) == ("light.png", "brightness-v1-0.5-2")
+    sys.modules.pop("brightness")
 
 
 def test_status_says_which_model_is_missing(places: Path, toys: str, capsys) -> None:
