@@ -1,4 +1,4 @@
-"""SHA-256 of the files of a folder, remembered in the cache as long as nothing touches them: gigabytes are read once."""
+"""SHA-256 of the files of a folder, remembered in the cache while nothing touches them: gigabytes are read once."""
 
 from __future__ import annotations
 
