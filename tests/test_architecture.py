@@ -16,6 +16,7 @@ HOMES = {
     "deltalake": "pipeline/store/",
     "av": "pipeline/decode/",
     "faster_whisper": "encoders/",
+    "rapidocr_onnxruntime": "encoders/ocr.py",
     "torch": ("encoders/", "pipeline/decode/nvdec.py"),
     "torchcodec": "pipeline/decode/nvdec.py",
 }
@@ -57,6 +58,8 @@ HEAVY = [
     "pandas",
     "pyarrow.fs",
     "onnxruntime",
+    "ctranslate2",
+    "rapidocr_onnxruntime",
 ]
 
 
