@@ -125,6 +125,6 @@ def _attention(
     spread = (((weights - mean).square() * counted).sum(-2, keepdim=True) / counted.sum(-2, keepdim=True)).sqrt()
     normal = (weights - mean) / spread.clamp_min(1e-6)
     around = torch.nn.functional.pad(normal.flatten(0, 1), (MEDIAN_WIDTH // 2,) * 2, mode="reflect")
-    smooth = around.unfold(-1, MEDIAN_WIDTH, 1).median(-1).values.unflatten(0, normal.shape[:2])
+    smooth = around.unfold(-1, MEDIAN_WIDTH, 1).median(-1).values.reshape(normal.shape)
     found: NDArray[np.float32] = smooth.mean(1).cpu().numpy()
     return found

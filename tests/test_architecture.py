@@ -17,6 +17,7 @@ HOMES = {
     "av": "pipeline/decode/",
     "faster_whisper": "encoders/",
     "huggingface_hub": "encoders/hub.py",
+    "rapidocr_onnxruntime": "encoders/ocr.py",
     "torch": ("encoders/", "pipeline/decode/nvdec.py"),
     "torchcodec": "pipeline/decode/nvdec.py",
 }
@@ -59,6 +60,8 @@ HEAVY = [
     "pandas",
     "pyarrow.fs",
     "onnxruntime",
+    "ctranslate2",
+    "rapidocr_onnxruntime",
 ]
 
 

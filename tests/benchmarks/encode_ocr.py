@@ -3,7 +3,7 @@
     python -m tests.benchmarks.encode_ocr [--json]
 
 Title cards (letters of 90 px), lower thirds (52 px), credits (32 px) and words straight on a photograph (80 px) are
-drawn at 1080 lines, and scaled down. The error is that of characters: edits over characters, blanks not counted and counted.
+drawn at 1080 lines, and scaled down. The error is that of characters: edits over characters, with and without blanks.
 """
 
 from __future__ import annotations
