@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,6 +54,7 @@ def _pictures(rounds: int) -> Iterator[Figure]:
     """ViT-B/32 with random weights: as transformers runs it, and in a tower."""
     import torch
 
+    from encoders.clip_towers import PictureTower
     from encoders.picture_settings import PictureSettings
     from encoders.pictures import Preparation
     from encoders.tower import Tower
@@ -59,8 +62,6 @@ def _pictures(rounds: int) -> Iterator[Figure]:
     module = _vit_b_32()
     settings = PictureSettings(224, (224, 224), "bicubic", (0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
     frames = _frames(N_PICTURES, 224)
-    from encoders.clip_towers import PictureTower
-
     plain = PictureTower(module, Preparation(settings)).eval()
 
     @torch.inference_mode()
@@ -68,8 +69,6 @@ def _pictures(rounds: int) -> Iterator[Figure]:
         pixels = plain.prepare(torch.from_numpy(frames))
         vectors: NDArray[np.float32] = torch.nn.functional.normalize(plain(pixels), dim=1).numpy()
         return vectors
-
-    import copy
 
     tower = Tower(
         copy.deepcopy(plain), name="benchmark ViT-B/32", dim=512, batch=N_PICTURES, probe=lambda: (frames[:8].copy(),)
@@ -101,9 +100,7 @@ def _labels(rounds: int) -> Iterator[Figure]:
         return posteriors
 
     wanted, got = eager(), classifier(frames)[0]
-    cosine = float(
-        ((wanted * got).sum(axis=1) / np.linalg.norm(wanted, axis=1) / np.linalg.norm(got, axis=1)).min()
-    )
+    cosine = float(((wanted * got).sum(axis=1) / np.linalg.norm(wanted, axis=1) / np.linalg.norm(got, axis=1)).min())
     theirs, ours = _alternating(eager, lambda: classifier(frames), rounds)
     yield _faster(
         "EfficientNet-Lite2, against eager fp32", theirs, ours, 5.0, N_PICTURES, "pictures",
@@ -221,7 +218,8 @@ def _pipeline(media: Path | None) -> Iterator[Figure]:
     for group in groups.values():
         together = np.concatenate(group)
         encoder.encode_frames(together[:8])
-        bare += sum(_seconds(lambda i=i: encoder.encode_frames(together[i : i + 96])) for i in range(0, len(together), 96))  # type: ignore[misc]  # noqa: B023, E501
+        for first in range(0, len(together), 96):
+            bare += _seconds(partial(encoder.encode_frames, together[first : first + 96]))
     inside, n = sum(seconds for _, seconds in seen), sum(len(frames) for frames, _ in seen)
     yield at_least(
         "rate of frames inside the pipeline", bare / inside, "ratio", 0.9, contender=f"bare: {n / bare:.1f} frames/s",
@@ -273,9 +271,7 @@ def _alternating(theirs: Callable[[], Any], ours: Callable[[], Any], rounds: int
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
-def _faster(
-    name: str, theirs: list[float], ours: list[float], floor: float, n: int, of: str, quality: str
-) -> Figure:
+def _faster(name: str, theirs: list[float], ours: list[float], floor: float, n: int, of: str, quality: str) -> Figure:
     low, high = interval_of_ratio(theirs, ours)
     return at_least(
         name, median(theirs) / median(ours), "×", floor, contender=f"{n / median(theirs):.1f} {of}/s",
