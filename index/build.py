@@ -62,7 +62,8 @@ def is_settled(archive: Archive) -> bool:
 
 def _is_of_now(archive: Archive, folder: Path) -> bool:
     manifest = read_manifest(folder, check_files=False)
-    return dict(manifest.tables) == Tables(archive.tables).versions() and manifest.profile == archive.settings.profile
+    is_of_tables = dict(manifest.tables) == Tables(archive.tables).versions()
+    return is_of_tables and manifest.profile == archive.settings.profile.name
 
 
 def build(archive: Archive) -> str:
@@ -101,7 +102,7 @@ def stage(archive: Archive) -> Path:
         if space == questioner.scenes:
             asked |= _alone(questioner, moments, positions)
         lists.append(_build_list(staged, modality, space, part, positions, asked))
-    write_manifest(staged, Manifest(name, archive.settings.profile, versions, tuple(lists)))
+    write_manifest(staged, Manifest(name, archive.settings.profile.name, versions, tuple(lists)))
     return staged
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from encoders.profiles import profile
+from encoders.profiles import Profile, described, profile
 from pipeline.errors import ConfigError
 from pipeline.media import Modality, Mode, Sampling
 from pipeline.timetable import Arrivals, Cluster, Keep, Schedule, local_time_zone
@@ -27,7 +27,8 @@ class Settings:
 
     sources: tuple[str, ...]
     """Folders (absolute, or relative to the archive) or object-store URIs; read, never written."""
-    profile: str = "embedded"
+    profile: Profile = field(default_factory=lambda: profile("embedded"))
+    """One that comes with Rushes, or one of [profiles.NAME]."""
     follow_links: bool = False
     """Also read what links inside a source point to outside it."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -53,11 +54,11 @@ def load_settings(path: Path) -> Settings:
         raise ConfigError(f"Cannot read {path} ({exc.strerror}); make it readable, or run `rushes init`.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} is not valid TOML: {exc}; correct that place.") from exc
-    known = {f.name for f in fields(Settings)}
+    known = {f.name for f in fields(Settings)} | {"profiles"}
     _refuse_unknown(path, "", said, known)
     return Settings(
         sources=_sources(path, said.get("sources")),
-        profile=_profile(path, said.get("profile", "embedded")),
+        profile=_profile(path, said.get("profile", "embedded"), said.get("profiles", {})),
         follow_links=_of_type(path, "follow_links", said.get("follow_links", False), bool),
         sampling=_sampling(path, _of_type(path, "sampling", said.get("sampling", {}), dict)),
         fusion=_fusion(path, _of_type(path, "fusion", said.get("fusion", {}), dict)),
@@ -150,11 +151,21 @@ def _sources(path: Path, said: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(said))
 
 
-def _profile(path: Path, said: Any) -> str:
+def _profile(path: Path, name: Any, own: Any) -> Profile:
+    """Return the profile of this name; all of a person's own are checked, whichever is in force."""
+    tables = _of_type(path, "profiles", own, dict)
+    mine = {}
+    for each, table in tables.items():
+        try:
+            mine[each] = described(each, _of_type(path, f"profiles.{each}", table, dict))
+        except (ValueError, LookupError) as exc:
+            raise ConfigError(f"{path}: [profiles.{each}] {str(exc.args[0]).removesuffix('.')}.") from exc
+    _of_type(path, "profile", name, str)
     try:
-        return profile(said).name
+        return mine[name] if name in mine else profile(name)
     except LookupError as exc:
-        raise ConfigError(f"{path}: {exc.args[0]}") from exc
+        also = f" There are also yours: {', '.join(mine)}." if mine else ""
+        raise ConfigError(f"{path}: {exc.args[0]}{also}") from exc
 
 
 def _positive(path: Path, key: str, value: Any) -> float:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 import encoders
 from encoders.fusion import scene_space
-from encoders.profiles import profile
+from encoders.profiles import Profile, profile
 from encoders.spec import FrameEncoder, SoundEncoder, SpeechReader, TextEncoder
 from pipeline import passages
 from pipeline.config import Settings
@@ -42,13 +42,14 @@ class Models:
     speech: SpeechReader
 
     @classmethod
-    def of(cls, profile_name: str) -> Models:
-        """Return the models of a profile.
+    def of(cls, profile_or_name: Profile | str) -> Models:
+        """Return the models of a profile; by name only those that come with Rushes are known.
 
         Raises:
             MissingPackageError: weights are not on this machine; the message names the command that gets them.
+            UnknownEncoderError: it names an encoder that there is not.
         """
-        chosen = profile(profile_name)
+        chosen = profile(profile_or_name) if isinstance(profile_or_name, str) else profile_or_name
         return cls(
             visual=encoders.load(chosen.visual),
             audio=encoders.load(chosen.audio),

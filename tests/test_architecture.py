@@ -16,6 +16,7 @@ HOMES = {
     "deltalake": "pipeline/store/",
     "av": "pipeline/decode/",
     "faster_whisper": "encoders/",
+    "huggingface_hub": "encoders/hub.py",
     "torch": ("encoders/", "pipeline/decode/nvdec.py"),
     "torchcodec": "pipeline/decode/nvdec.py",
 }
@@ -53,6 +54,7 @@ HEAVY = [
     "transformers",
     "av",
     "faster_whisper",
+    "huggingface_hub",
     "deltalake",
     "pandas",
     "pyarrow.fs",

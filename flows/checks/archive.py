@@ -54,14 +54,23 @@ def sources(archive: Archive) -> Iterator[str]:
 
 def weights(archive: Archive) -> Iterator[str]:
     """The weights of the archive's profile are here, and are those that are pinned."""
+    import encoders
+    from encoders.models import UnsafeModelError
     from encoders.packages import ChangedFileError, MissingPackageError, locate
+    from encoders.registry import PlugInError
     from encoders.weights import EMBEDDED
 
-    for package in EMBEDDED if archive.settings.profile == "embedded" else ():
+    profile = archive.settings.profile
+    for package in EMBEDDED if profile.name == "embedded" else ():
         try:
             locate(package)
         except (MissingPackageError, ChangedFileError) as error:
             yield str(error)
+    for name in dict.fromkeys(profile.encoders().values()) if profile.name != "embedded" else ():
+        try:
+            encoders.load(name)
+        except (MissingPackageError, ChangedFileError, UnsafeModelError, PlugInError, LookupError) as error:
+            yield str(error.args[0])
 
 
 def tables(archive: Archive) -> Iterator[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
-from encoders.profiles import profile
 from pipeline.config import Settings
 from pipeline.executors.cluster import Demands, connected
 from pipeline.executors.contract import Pulse
@@ -36,8 +35,7 @@ def run(
             return  # nothing to do is no reason to start Ray
         with connected() as ray:
             resources = ray.cluster_resources()
-            share = profile(settings.profile).gpu_share
-            demands = Demands.on(resources.get("CPU", 1), resources.get("GPU", 0), share)
+            demands = Demands.on(resources.get("CPU", 1), resources.get("GPU", 0), settings.profile.gpu_share)
             lanes = Lanes(ray, feed, models, sampling_of(settings, models), demands)
             with closing(lanes):
                 yield from _results(lanes, settings, models, watch)

@@ -146,7 +146,7 @@ def _store(ingested: Archive, scratch: Path) -> dict[str, float]:
     spent: Counter[str] = Counter()
     tables = Tables(ingested.tables)
     good = [row for row in tables.assets() if row.outcome in (Outcome.INDEXED, Outcome.PARTIAL)]
-    archive = create_archive(scratch, list(ingested.settings.sources), ingested.settings.profile)
+    archive = create_archive(scratch, list(ingested.settings.sources), ingested.settings.profile.name)
     Tables(archive.tables).create()
     for first in range(0, len(good), ASSETS_PER_COMMIT):
         rows = good[first : first + ASSETS_PER_COMMIT]

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from encoders.profiles import profile
 from flows.checks import archive as of_archive
 from flows.checks import machine, server
 from flows.cli import main
@@ -157,7 +158,7 @@ def test_weights_that_are_not_the_pinned_ones(
     archive = make_archive()
     wrong = replace(MINILM, files=dict.fromkeys(MINILM.files, "0" * 64))
     monkeypatch.setattr("encoders.weights.EMBEDDED", (wrong,))
-    embedded = replace(archive, settings=replace(archive.settings, profile="embedded"))
+    embedded = replace(archive, settings=replace(archive.settings, profile=profile("embedded")))
     assert "SHA-256" in one(of_archive.weights(embedded))
 
 
