@@ -59,7 +59,7 @@ def load(name: str) -> Any:
     """Return the encoder or reader of this name, whose weights load when it first encodes something.
 
     The result fulfils one or several of the protocols of `encoders.spec`, by name: `FrameEncoder`, `ClipEncoder`,
-    `SoundEncoder`, `TextEncoder`, `SpeechReader`, `FrameReader`.
+    `SoundEncoder`, `TextEncoder`, `QueryEncoder`, `SpeechReader`, `FrameReader`.
 
     Raises:
         UnknownEncoderError: there is none of this name.

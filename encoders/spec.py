@@ -107,6 +107,20 @@ class TextEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class QueryEncoder(Protocol):
+    """Words that somebody searches with, where the model wants them otherwise than the words that are found.
+
+    What has this beside `encode_texts` is asked here with questions; what has not takes them as texts.
+    """
+
+    spec: EncoderSpec
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode N questions; float32 [N, dim], each row of unit norm, of the space of `encode_texts`."""
+        ...
+
+
 class SpeechReader(Protocol):
     """Sound into sentences with their times."""
 

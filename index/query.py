@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.fusion import concatenate, pool
-from encoders.spec import TextEncoder, Vectors
+from encoders.spec import QueryEncoder, TextEncoder, Vectors
 from pipeline.decode import decode
 from pipeline.errors import MediaError, QueryError
 from pipeline.media import FrameChunk, Modality, Sampling, SoundChunk
@@ -30,10 +30,10 @@ class Questioner:
     def words(self, texts: Sequence[str]) -> dict[str, Vectors]:
         """Return space → float32 [N, dim] for N texts."""
         text = self.models.text
-        blocks = {Modality.SPEECH: text.encode_texts(texts)}
+        blocks = {Modality.SPEECH: asked(text, texts)}
         for modality, encoder in ((Modality.VISUAL, self.models.visual), (Modality.AUDIO, self.models.audio)):
             if isinstance(encoder, TextEncoder):
-                blocks[modality] = encoder.encode_texts(texts)
+                blocks[modality] = asked(encoder, texts)
         spaces = {self.models.blocks()[modality][0]: vectors for modality, vectors in blocks.items()}
         scenes = [self.scene({m: vectors[n] for m, vectors in blocks.items()}) for n in range(len(texts))]
         return spaces | {self.scenes: np.stack(scenes)}
@@ -88,6 +88,11 @@ class Questioner:
         """Return the scene vector, float32 [dim], of what was perceived: modality → float32 [its dim], unit norm."""
         dims = {m: dim for m, (_, dim) in self.models.blocks().items()}
         return concatenate({m: blocks.get(m) for m in dims}, dims, self.fusion)
+
+
+def asked(encoder: TextEncoder, texts: Sequence[str]) -> Vectors:
+    """Encode N texts as questions, where the encoder tells them from what is found; float32 [N, dim]."""
+    return encoder.encode_queries(texts) if isinstance(encoder, QueryEncoder) else encoder.encode_texts(texts)
 
 
 def _decoded(path: Path, modality: Modality, sampling: Sampling) -> list[object]:
