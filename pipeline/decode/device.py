@@ -1,8 +1,8 @@
 """Which decoder takes a film's pictures: FFmpeg on the processor, or NVDEC on the GPU; and what this machine offers.
 
 A choice is a pure function of a film, of how densely it is sampled and of an `Offer`; its reason is a sentence for the
-plan. The rules are from published figures and from NVIDIA's table of what its GPUs decode; they have not been measured
-here, because none of this has been run on a GPU so far.
+plan. The rules are from published figures, for many films at once, and from NVIDIA's table of what its GPUs decode. Of
+one short film alone an H200 was 4 to 15 times as fast as the processor, small frames included: tests/benchmarks.
 """
 
 from __future__ import annotations
