@@ -16,6 +16,8 @@ HOMES = {
     "deltalake": "pipeline/store/",
     "av": "pipeline/decode/",
     "faster_whisper": "encoders/",
+    "onnxruntime": "encoders/",
+    "transformers": "encoders/",
     "huggingface_hub": "encoders/hub.py",
     "torch": ("encoders/", "pipeline/decode/nvdec.py"),
     "torchcodec": "pipeline/decode/nvdec.py",
