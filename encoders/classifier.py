@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders import device as devices
 from encoders import efficientnet
 from encoders.weights import LITE2
 
@@ -22,11 +23,11 @@ class Classifier:
 
     def __init__(self, size_px: int, n_features: int) -> None:
         self._size_px = size_px
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = devices.best()
         self._model = efficientnet.load(LITE2, depth=1.2)
         self._basis = _principal_directions(self._model.classify.weight, n_features).to(self._device)
         self._model.to(self._device).to(memory_format=torch.channels_last)
-        self._bfloat16 = _computes_in_bfloat16(self._device)
+        self._bfloat16 = devices.computes_in_bfloat16(self._device)
 
     def __call__(self, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the posteriors, float32 [N, 1000], and the features, float32 [N, n_features], rows of unit norm."""
@@ -70,11 +71,3 @@ def _principal_directions(classes: Tensor, n: int) -> Tensor:
     largest = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))
     signed: Tensor = directions * largest.sign()
     return signed.float()
-
-
-def _computes_in_bfloat16(device: torch.device) -> bool:
-    """Tell whether bfloat16 is computed in hardware: up to six times faster then, several times slower if not."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
