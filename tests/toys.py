@@ -64,7 +64,7 @@ class Motions:
     names = ("brightens", "darkens", "rests")
 
     def encode_clips(self, clips: Sequence[NDArray[np.uint8]]) -> Encoded:
-        change = np.array([clip[-1].mean() - clip[0].mean() for clip in clips]) / 64
+        change = np.array([clip[-1].mean() - clip[0].mean() for clip in clips]) / 16
         vectors = unit(np.stack([np.clip(change, 0, 1), np.clip(-change, 0, 1), 1 - np.clip(abs(change), 0, 1)], 1))
         return Encoded(vectors, tuple((Label(self.names[v.argmax()], float(v.max())),) for v in vectors))
 

@@ -53,7 +53,7 @@ class Pieces(Silent):
 def source(tmp_path):
     source = tmp_path / "source"
     film(source / "films/show.mp4", ["red", "blue", "green"])
-    stills = [Still(np.full((72, 128, 3), 90 + 12 * n, np.uint8), 0.5) for n in range(8)]
+    stills = [Still(np.full((72, 128, 3), 120 + 4 * n, np.uint8), 0.5) for n in range(8)]
     write_film(source / "films/dawn.mp4", stills, None, size=(128, 72), frames_per_second=10)
     picture(source / "pictures/card.png", "blue")
     return source
