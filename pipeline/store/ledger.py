@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.media import Outcome
-from pipeline.parts import MADE_FROM, Part
+from pipeline.parts import DECODED, MADE_FROM, Part
 from pipeline.store.discover import Found
 from pipeline.store.forgotten import Forgotten
 from pipeline.store.schemas import AssetRow, Location
@@ -68,7 +68,7 @@ def stale(row: AssetRow | None, recipe: Mapping[Part, str]) -> frozenset[Part]:
     if row.outcome in (Outcome.SKIPPED, Outcome.FORGOTTEN):
         return frozenset()
     changed = frozenset(part for part in MADE_FROM[media] if row.recipe.get(part) != recipe.get(part))
-    if row.outcome == Outcome.QUARANTINED and not changed.isdisjoint(recipe):
+    if row.outcome == Outcome.QUARANTINED and changed & DECODED & recipe.keys():
         return MADE_FROM[media]  # nothing of it is stored
     return changed
 
