@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.archive import Archive
-from pipeline.media import Modality
+from pipeline.parts import Part, part_of
 from pipeline.store.tables import Tables
 from pipeline.store.thumbs import read_thumb
 
@@ -38,11 +38,11 @@ def cells(archive: Archive, fresh: Mapping[str, str]) -> list[Cell]:
         fresh: asset_id → path, of what is new; the first `MOST_CELLS` are shown.
     """
     chosen = list(fresh)[:MOST_CELLS]
-    columns = ["asset_id", "modality", "start_seconds", "stop_seconds", "thumb"]
+    columns = ["asset_id", "modality", "track", "start_seconds", "stop_seconds", "thumb"]
     rows = Tables(archive.tables).moments(chosen, columns).to_pylist()
     of: dict[str, list[dict[str, Any]]] = {asset_id: [] for asset_id in chosen}
     for row in sorted(rows, key=lambda row: float(row["start_seconds"])):
-        if row["modality"] == Modality.VISUAL and row["thumb"] and row["thumb"]["pack"]:
+        if part_of(row["modality"], row["track"]) == Part.VISUAL and row["thumb"] and row["thumb"]["pack"]:
             of[row["asset_id"]].append(row)
     each = max(MOST_CELLS // max(sum(map(bool, of.values())), 1), 1)
     picked = [(asset_id, row) for asset_id, mine in of.items() for row in _spread(mine, each)]

@@ -25,6 +25,7 @@ from index.generation import (
     rolled_back,
     write_manifest,
 )
+from index.labelling import Labeller, fingerprint, vocabulary
 from index.lists import Generation
 from index.plan import Exact, Plan, choose
 from index.query import Questioner
@@ -62,8 +63,11 @@ def is_settled(archive: Archive) -> bool:
 
 def _is_of_now(archive: Archive, folder: Path) -> bool:
     manifest = read_manifest(folder, check_files=False)
-    is_of_tables = dict(manifest.tables) == Tables(archive.tables).versions()
-    return is_of_tables and manifest.profile == archive.settings.profile.name
+    return (
+        dict(manifest.tables) == Tables(archive.tables).versions()
+        and manifest.profile == archive.settings.profile.name
+        and manifest.vocabulary == fingerprint(vocabulary(archive))
+    )
 
 
 def build(archive: Archive) -> str:
@@ -96,13 +100,17 @@ def stage(archive: Archive) -> Path:
     _write_arrow(staged / "assets.arrow", _assets([rows[asset_id] for asset_id in positions]))
     questioner = Questioner(Models.of(archive.settings.profile), archive.settings.fusion)
     words = questioner.words((*unrelated_questions(), *words_of(moments))) if len(moments) else {}
+    terms = vocabulary(archive)
+    labeller = Labeller(terms if len(moments) else (), questioner)
     lists = []
     for modality, space, part in _by_list(moments):
         asked: dict[str, _Asked] = {"words": (words[space], None)} if space in words else {}
         if space == questioner.scenes:
             asked |= _alone(questioner, moments, positions)
+        part = labeller.label(part, modality, space, _matrix(part["vector"]))
         lists.append(_build_list(staged, modality, space, part, positions, asked))
-    write_manifest(staged, Manifest(name, archive.settings.profile.name, versions, tuple(lists)))
+    profile = archive.settings.profile.name
+    write_manifest(staged, Manifest(name, profile, versions, tuple(lists), vocabulary=fingerprint(terms)))
     return staged
 
 

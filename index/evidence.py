@@ -12,7 +12,7 @@ from encoders.spec import Label
 from index.calibrate import score
 from index.hits import Hit, Hits, harmless
 from index.lists import Generation, MomentList
-from pipeline.media import Modality
+from pipeline.parts import Part, part_of
 
 LEAST_SHARED = 0.5
 """Two moments of one asset are the same when they share this much of the shorter one."""
@@ -41,6 +41,11 @@ class Candidate:
         """Return the list's modality."""
         return self.source.entry.modality
 
+    @cached_property
+    def part(self) -> Part:
+        """Return which part of its asset the row belongs to."""
+        return part_of(self.modality, self.moment["track"])
+
 
 @dataclass
 class Folded:
@@ -58,8 +63,8 @@ def fold(candidates: Sequence[Candidate], k: int) -> list[Folded]:
         asset = int(candidate.source.asset_rows[candidate.row])
         same = next((f for f in by_asset.get(asset, ()) if _same(f.best, candidate)), None)
         if same is not None:
-            told = {c.modality for c in (same.best, *same.others)}
-            if candidate.modality not in told and candidate.excess >= SPEAKS_FOR_IT:
+            told = {c.part for c in (same.best, *same.others)}
+            if candidate.part not in told and candidate.excess >= SPEAKS_FOR_IT:
                 same.others.append(candidate)
         elif len(folded) < k:
             folded.append(Folded(candidate))
@@ -71,7 +76,7 @@ def _same(a: Candidate, b: Candidate) -> bool:
     first, second = a.moment, b.moment
     if not (first["stop_seconds"] and second["stop_seconds"]):
         return True  # a still picture has no other moments
-    if (a.modality == Modality.TEXT) != (b.modality == Modality.TEXT):
+    if (a.part == Part.TEXT) != (b.part == Part.TEXT):
         return False  # a title speaks for the whole film, and would swallow each of its moments
     shared = min(first["stop_seconds"], second["stop_seconds"]) - max(first["start_seconds"], second["start_seconds"])
     shorter = min(m["stop_seconds"] - m["start_seconds"] for m in (first, second))
@@ -103,6 +108,7 @@ def _hit(rank: int, each: Folded, generation: Generation) -> Hit:
         labels=_labels(moment),
         thumb=f"thumbs/{thumb['pack']}#{thumb['offset']}+{thumb['length']}" if thumb else "",
         space=each.best.source.entry.space,
+        track=moment["track"],
     )
 
 
@@ -127,14 +133,20 @@ def _why(candidate: Candidate) -> str:
     seen = ", ".join(f"{label.name} {label.score:.0%}" for label in _labels(moment)[:N_LABELS])
     said = harmless(moment["text"] or "")
     quoted = f'"{said[:QUOTED]}…"' if len(said) > QUOTED else f'"{said}"'
-    match candidate.modality:
-        case Modality.VISUAL:
+    match candidate.part:
+        case Part.VISUAL:
             return f"looks like {seen}" if seen else "by its looks"
-        case Modality.AUDIO:
+        case Part.CLIPS:
+            return f"happens: {seen}" if seen else "by what happens in it"
+        case Part.AUDIO:
             return f"sounds like {seen}" if seen else "by its sound"
-        case Modality.SPEECH:
+        case Part.SPEECH:
             return f"says {quoted}{_where(moment['track'])}"
-        case Modality.TEXT:
+        case Part.CAPTIONS:
+            return f"caption says {quoted}"
+        case Part.WRITING:
+            return f"on screen {quoted}"
+        case Part.TEXT:
             return f"{moment['track']}: {quoted}"
         case _:
             return "; ".join(

@@ -93,6 +93,8 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)
     """File name → SHA-256 in hex."""
     format: int = FORMAT
+    vocabulary: str = ""
+    """Of labels.txt when it was built, see `index.labelling.fingerprint`; empty: there was none."""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

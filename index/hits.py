@@ -40,6 +40,8 @@ class Hit:
     thumb: str
     """Where its small picture lies below the archive, as `thumbs/PACK#OFFSET+LENGTH`; empty if it has none."""
     space: str
+    track: str = ""
+    """Which stream or reader it came from, such as `a:0`, `speech`, `caption`, `ocr`; see `pipeline.media.Moment`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the hit as plain values, ready for JSON."""
@@ -105,7 +107,7 @@ class Hits(Sequence[Hit]):
             "start_seconds": pa.float64(), "stop_seconds": pa.float64(), "text": pa.string(),
             "language": pa.string(),
             "labels": pa.list_(pa.struct([("name", pa.string()), ("score", pa.float32())])),
-            "thumb": pa.string(), "space": pa.string(),
+            "thumb": pa.string(), "space": pa.string(), "track": pa.string(),
         }  # fmt: skip
         return pa.Table.from_pylist([hit.as_dict() for hit in self._hits], schema=pa.schema(list(kinds.items())))
 

@@ -25,7 +25,8 @@ class Questioner:
 
     def spaces(self) -> frozenset[str]:
         """Return the names of all spaces that questions can enter."""
-        return frozenset(space for space, _ in self.models.blocks().values()) | {self.scenes}
+        clips = {self.models.clips.spec.space} if self.models.clips is not None else set()
+        return frozenset(space for space, _ in self.models.blocks().values()) | {self.scenes} | clips
 
     def words(self, texts: Sequence[str]) -> dict[str, Vectors]:
         """Return space → float32 [N, dim] for N texts."""
@@ -35,6 +36,9 @@ class Questioner:
             if isinstance(encoder, TextEncoder):
                 blocks[modality] = asked(encoder, texts)
         spaces = {self.models.blocks()[modality][0]: vectors for modality, vectors in blocks.items()}
+        clips = self.models.clips
+        if isinstance(clips, TextEncoder) and clips.spec.space not in spaces:
+            spaces[clips.spec.space] = clips.encode_texts(texts)
         scenes = [self.scene({m: vectors[n] for m, vectors in blocks.items()}) for n in range(len(texts))]
         return spaces | {self.scenes: np.stack(scenes)}
 
@@ -44,7 +48,8 @@ class Questioner:
         Raises:
             QueryError: the file is no picture and no film.
         """
-        chunks = [piece for piece in _decoded(path, Modality.VISUAL, Sampling()) if isinstance(piece, FrameChunk)]
+        shown = Sampling(size_px=self.models.visual.spec.size_px or Sampling().size_px)
+        chunks = [piece for piece in _decoded(path, Modality.VISUAL, shown) if isinstance(piece, FrameChunk)]
         if not chunks:
             raise QueryError(f"{path} has no picture in it; give a picture or a film.")
         vectors = np.concatenate([self.models.visual.encode_frames(chunk.pixels).vectors for chunk in chunks])

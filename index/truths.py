@@ -25,6 +25,7 @@ from typing import Any
 from index.hits import Hit
 from pipeline.errors import ConfigError
 from pipeline.media import Media, Modality
+from pipeline.parts import Part, part_of
 
 SHARED = 0.5
 """How much of the shorter of two intervals must lie in the other for them to be the same moment."""
@@ -89,7 +90,7 @@ def is_moment(hit: Hit, place: Place) -> bool:
 
     Words about a whole film (its name, its title) span all of it and so say nothing of when: they never count.
     """
-    if hit.uri != place.file or hit.modality == Modality.TEXT:
+    if hit.uri != place.file or part_of(hit.modality, hit.track) == Part.TEXT:
         return False
     shared = min(hit.stop_seconds, place.stop_seconds) - max(hit.start_seconds, place.start_seconds)
     shorter = min(hit.stop_seconds - hit.start_seconds, place.stop_seconds - place.start_seconds)

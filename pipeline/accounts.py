@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.archive import Archive
-from pipeline.media import Modality, Moment, Outcome
+from pipeline.media import Moment, Outcome
+from pipeline.parts import Part
 from pipeline.report import Report
 from pipeline.store.discover import UNREADABLE_FILE, UNREADABLE_FOLDER, Found
 from pipeline.store.ledger import Ledger, id_of_place
@@ -96,7 +97,7 @@ class Accounts:
 
     def write(
         self, rows: list[AssetRow], moments: list[Moment], recipes: Mapping[str, Mapping[str, str]],
-        replaces: dict[str, frozenset[Modality]],
+        replaces: dict[str, frozenset[Part]],
     ) -> None:  # fmt: skip
         """Commit rows, and those of what was skipped; see `Batch`. What `recipes` names was processed, and counts."""
         skipped, self.skipped = self.skipped, []
@@ -126,7 +127,7 @@ class Accounts:
             places = tuple(sorted(self.places.get(asset_id, ())))
             if not places:
                 rows.append(AssetRow(asset_id, Outcome.DELETED, facts=row.facts))
-                replaces[asset_id] = frozenset(Modality)
+                replaces[asset_id] = frozenset(Part)
             elif places != row.locations:
                 rows.append(replace(row, locations=places))
         states = {row.asset_id: self.state[row.asset_id] for row in rows if row.asset_id in self.state}

@@ -2,6 +2,7 @@
 
 archive/
   rushes.toml        what a person decides
+  labels.txt         what a person wants to see labelled; need not be there
   tables/            the truth (Delta), the batch that is being committed, and what was forgotten
   thumbs/            packs of small pictures
   index/             generations, derived from the tables
@@ -37,6 +38,11 @@ class Archive:
     def tables(self) -> Path:
         """Where the Delta tables lie."""
         return self.root / "tables"
+
+    @property
+    def labels(self) -> Path:
+        """Where a person writes labels, one a line; it need not be there."""
+        return self.root / "labels.txt"
 
     @property
     def thumbs(self) -> Path:

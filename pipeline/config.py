@@ -32,6 +32,8 @@ class Settings:
     follow_links: bool = False
     """Also read what links inside a source point to outside it."""
     sampling: Sampling = field(default_factory=Sampling)
+    size_px: int | None = None
+    """What [sampling] says about the size of frames; None: nothing, so that they are as large as the models want."""
     fusion: Mapping[Modality, float] = field(default_factory=lambda: dict(DEFAULT_FUSION))
     """Weight of each modality in a scene vector; 0 leaves it out."""
     truths: str = ""
@@ -54,13 +56,16 @@ def load_settings(path: Path) -> Settings:
         raise ConfigError(f"Cannot read {path} ({exc.strerror}); make it readable, or run `rushes init`.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} is not valid TOML: {exc}; correct that place.") from exc
-    known = {f.name for f in fields(Settings)} | {"profiles"}
+    known = {f.name for f in fields(Settings)} - {"size_px"} | {"profiles"}
     _refuse_unknown(path, "", said, known)
+    sampling = _of_type(path, "sampling", said.get("sampling", {}), dict)
+    sampled = _sampling(path, sampling)
     return Settings(
         sources=_sources(path, said.get("sources")),
         profile=_profile(path, said.get("profile", "embedded"), said.get("profiles", {})),
         follow_links=_of_type(path, "follow_links", said.get("follow_links", False), bool),
-        sampling=_sampling(path, _of_type(path, "sampling", said.get("sampling", {}), dict)),
+        sampling=sampled,
+        size_px=sampled.size_px if "size_px" in sampling else None,
         fusion=_fusion(path, _of_type(path, "fusion", said.get("fusion", {}), dict)),
         truths=_of_type(path, "truths", said.get("truths", ""), str),
         schedule=_table(path, "schedule", said, Schedule),
@@ -79,6 +84,8 @@ def render_settings(sources: tuple[str, ...], profile_name: str) -> str:
 sources = {json.dumps(list(sources), ensure_ascii=False)}
 profile = {json.dumps(profile_name)}       # which encoders
 follow_links = false          # true: also read what links inside a source point to outside it
+# Beside this file, labels.txt may name what moments are to be labelled with: one label a line, "label: what it means"
+# where its name does not say it. Nothing is decoded or encoded anew for a change of it.
 
 [sampling]
 mode = "{sampling.mode}"                 # keyframes, snap, exact or shots; auto chooses by how a film is coded

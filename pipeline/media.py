@@ -65,7 +65,7 @@ class Sampling:
     """What the decoder keeps of a file. Part of the recipe: changing a field changes the moments."""
 
     size_px: int = 260
-    """Shorter side of the frames that leave the decoder."""
+    """Shorter side of the frames that leave the decoder; unless rushes.toml says it, see `recipe.sampling_of`."""
     mode: Mode = Mode.AUTO
     interval_seconds: float = 1.0
     """Time between frames on the grid of `snap` and `exact`; the least that `shots` aims at."""
@@ -199,8 +199,8 @@ class Moment:
     asset_id: str
     modality: Modality
     track: str
-    """Which stream or reader it came from: `v:0`, `a:0`, `speech`, `speech:a:1`, `translation:en`,
-    `sidecar:show.srt`, `title`."""
+    """Which stream or reader it came from: `v:0`, `clip:0`, `a:0`, `speech`, `speech:a:1`, `translation:en`,
+    `sidecar:show.srt`, `title`, `caption`, `ocr`."""
     start_seconds: float
     stop_seconds: float
     space: str

@@ -13,10 +13,11 @@ from pipeline.budget import Meter
 from pipeline.decode.limits import NotMediaError
 from pipeline.errors import StoreError
 from pipeline.executors.contract import Executor, Pulse
-from pipeline.executors.stages import DECODED, INCOMPLETE, Job, Made, Result
+from pipeline.executors.stages import INCOMPLETE, Job, Made, Result
 from pipeline.look import Look, is_as_listed, look_at
-from pipeline.media import Modality, Moment, Outcome
-from pipeline.recipe import MADE_FROM, Models, fingerprints
+from pipeline.media import Moment, Outcome
+from pipeline.parts import DECODED, MADE_FROM, PERCEIVED, Part
+from pipeline.recipe import Models, fingerprints
 from pipeline.report import Watcher
 from pipeline.store.discover import Found, is_local
 from pipeline.store.ledger import id_of_place, stale
@@ -29,7 +30,7 @@ SECONDS_PER_COMMIT = 30.0
 """A killed run loses at most this much work."""
 PASSING = frozenset({INCOMPLETE, "vanished", "no_permission", "io_error"})
 """Failures of the moment, not of the file: the next run tries again."""
-MADE_OF_WORDS = frozenset({Modality.TEXT, Modality.SPEECH, Modality.SCENE})
+MADE_OF_WORDS = frozenset({Part.TEXT, Part.SPEECH, Part.SCENE})
 """What a change of the words that came with a file invalidates."""
 
 
@@ -48,7 +49,7 @@ class Processing:
         self.seconds, self.done_bytes = 0.0, 0
         self._stable_seconds = stable_seconds
         self._looks: dict[str, Look] = {}  # of assets that are worked on
-        self._makes: dict[str, frozenset[Modality]] = {}  # what is made of them
+        self._makes: dict[str, frozenset[Part]] = {}  # what is made of them, or only taken away
         self._results: list[Result] = []
         self._committed_at = time.monotonic()
         self._over = Event()
@@ -158,11 +159,12 @@ class Processing:
             self._makes[look.asset_id] = makes
             accounts.state[look.asset_id] = DEFERRED
             kept: tuple[Moment, ...] = ()
-            if Modality.SCENE in makes and not makes >= DECODED and row is not None:
+            if Part.SCENE in makes and not makes >= PERCEIVED and row is not None:
                 thumbs = accounts.archive.thumbs
-                kept = tuple(stored_moments(accounts.tables, thumbs, look.asset_id, DECODED - makes))
+                kept = tuple(stored_moments(accounts.tables, thumbs, look.asset_id, PERCEIVED - makes))
             facts = row.facts if row else None
         place = None if is_local(look.place) else look.place
+        makes &= frozenset(self.recipe)  # what the profile does not have any more only goes
         return Job(look.asset_id, look.path, makes, look.transcripts, look.words, look.metadata, facts, kept, place)
 
     def _watch(self, made: Made) -> None:
@@ -183,6 +185,7 @@ class Processing:
         if result.failure is not None and result.failure.reason in PASSING:
             return  # which says nothing about the file
         self._results.append(result)
+        self.accounts.report.reasons.update(f"{each.track}_unread" for each in result.unread)
         self._done(look.place)
         outcome, reason = _outcome(result)
         self.watcher.finished(look.asset_id, look.place.uri, outcome, reason)
@@ -200,7 +203,7 @@ class Processing:
         rows: list[AssetRow] = []
         moments: list[Moment] = []
         recipes: dict[str, Mapping[str, str]] = {}
-        replaces: dict[str, frozenset[Modality]] = {}
+        replaces: dict[str, frozenset[Part]] = {}
         with self.accounts.lock:
             for result in results:
                 row = self._row(result)
@@ -209,7 +212,7 @@ class Processing:
                 moments += result.moments
                 if row.asset_id in self.accounts.ledger.rows:
                     # what an asset cannot be any more goes as well: all of it if it failed
-                    replaces[row.asset_id] = frozenset(Modality) if result.failure else self._makes[row.asset_id]
+                    replaces[row.asset_id] = frozenset(Part) if result.failure else self._makes[row.asset_id]
             self.accounts.write(rows, moments, recipes, replaces)
         self._committed_at = time.monotonic()
 
@@ -217,7 +220,7 @@ class Processing:
         before = self.accounts.ledger.rows.get(result.asset_id)
         outcome, reason = _outcome(result)
         media = result.facts.media if result.facts else None
-        if before and outcome == Outcome.INDEXED and not self._makes[result.asset_id] & DECODED:
+        if before and outcome == Outcome.INDEXED and not self._makes[result.asset_id] & DECODED & self.recipe.keys():
             outcome, reason = before.outcome, before.reason  # nothing was decoded, so nothing new is known of damage
         return AssetRow(
             asset_id=result.asset_id,
@@ -226,7 +229,7 @@ class Processing:
             locations=tuple(sorted(self.accounts.places[result.asset_id])),
             facts=result.facts,
             words=self._looks[result.asset_id].words_hash,
-            recipe={m: self.recipe[m] for m in sorted(MADE_FROM[media])},
+            recipe={part: self.recipe[part] for part in sorted(MADE_FROM[media] & self.recipe.keys())},
         )
 
 

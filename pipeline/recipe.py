@@ -1,7 +1,8 @@
-"""The recipe: everything that decides an asset's moments, as one fingerprint for each modality.
+"""The recipe: everything that decides an asset's moments, as one fingerprint for each part of them.
 
 A fingerprint is stored with what it made. Changing the fusion weights makes only scenes anew, from the vectors that are
-stored; changing the speech reader leaves the pictures alone; a new decoder redoes all that was decoded.
+stored; changing the speech reader leaves the pictures alone; a reader of captions more decodes the pictures again, but
+makes nothing else of them; a new decoder redoes all that was decoded.
 """
 
 from __future__ import annotations
@@ -15,31 +16,27 @@ from importlib.metadata import version
 import encoders
 from encoders.fusion import scene_space
 from encoders.profiles import Profile, profile
-from encoders.spec import FrameEncoder, SoundEncoder, SpeechReader, TextEncoder
-from pipeline import passages
+from encoders.spec import ClipEncoder, FrameEncoder, FrameReader, SoundEncoder, SpeechReader, TextEncoder
+from pipeline import passages, writing
 from pipeline.config import Settings
-from pipeline.media import Media, Modality, Sampling
+from pipeline.media import Modality, Sampling
+from pipeline.parts import PERCEIVED, Part
 
 REVISION = 3
 """Counted up by hand when the code changes what it makes of the same file."""
 
-MADE_FROM: Mapping[Media | None, frozenset[Modality]] = {
-    Media.VIDEO: frozenset(Modality),
-    Media.AUDIO: frozenset({Modality.AUDIO, Modality.SPEECH, Modality.TEXT, Modality.SCENE}),
-    Media.IMAGE: frozenset({Modality.VISUAL, Modality.TEXT, Modality.SCENE}),
-    None: frozenset(Modality),
-}
-"""Which modalities an asset of each kind can have; None: not known yet."""
-
 
 @dataclass(frozen=True)
 class Models:
-    """The encoders and the reader of a profile. Their weights load when they are first used."""
+    """The encoders and the readers of a profile. Their weights load when they are first used."""
 
     visual: FrameEncoder
     audio: SoundEncoder
     text: TextEncoder
     speech: SpeechReader
+    clips: ClipEncoder | None = None
+    captions: FrameReader | None = None
+    writing: FrameReader | None = None
 
     @classmethod
     def of(cls, profile_or_name: Profile | str) -> Models:
@@ -55,7 +52,21 @@ class Models:
             audio=encoders.load(chosen.audio),
             text=encoders.load(chosen.text),
             speech=encoders.load(chosen.speech),
+            clips=encoders.load(chosen.clips) if chosen.clips else None,
+            captions=encoders.load(chosen.captions) if chosen.captions else None,
+            writing=encoders.load(chosen.writing) if chosen.writing else None,
         )
+
+    def sizes_px(self) -> dict[Part, int]:
+        """Return the shorter side of the frames that each part wants which is made from pictures."""
+        default = Sampling().size_px
+        sizes = {Part.VISUAL: self.visual.spec.size_px or default}
+        if self.clips is not None:
+            sizes[Part.CLIPS] = self.clips.spec.size_px or default
+        for part, reader in ((Part.CAPTIONS, self.captions), (Part.WRITING, self.writing)):
+            if reader is not None:
+                sizes[part] = reader.size_px
+        return sizes
 
     def blocks(self) -> dict[Modality, tuple[str, int]]:
         """Return space and dimension of each block that a scene vector can have."""
@@ -71,29 +82,46 @@ class Models:
 
 
 def sampling_of(settings: Settings, models: Models) -> Sampling:
-    """Return what the decoder keeps of a file: what rushes.toml says, and the sample rates that the models hear.
+    """Return what the decoder keeps of a file: what rushes.toml says, and what the models want to see and hear.
 
-    All rates are made whoever wants to hear: the highest decides where the sound is cut, and so every moment of it.
+    Frames are as large as the model wants that looks closest; the others make them smaller for themselves. All rates
+    are made whoever wants to hear: the highest decides where the sound is cut, and so every moment of it.
     """
     heard = (models.audio.spec.rate_hz, models.speech.rate_hz)
-    return replace(settings.sampling, rates_hz=tuple(rate for rate in heard if rate is not None))
+    return replace(
+        settings.sampling,
+        size_px=settings.size_px or max(models.sizes_px().values()),
+        rates_hz=tuple(rate for rate in heard if rate is not None),
+    )
 
 
-def fingerprints(settings: Settings, models: Models) -> dict[Modality, str]:
-    """Return the fingerprint of the recipe for each modality."""
+def fingerprints(settings: Settings, models: Models) -> dict[Part, str]:
+    """Return the fingerprint of the recipe for each part that the models make."""
     decoding = {"revision": REVISION, "av": version("av"), **asdict(sampling_of(settings, models))}
-    seeing = {key: value for key, value in decoding.items() if key != "rates_hz"}
-    text = models.text.spec.space
-    parts: dict[Modality, str] = {
-        Modality.VISUAL: _hash(seeing, models.visual.spec.space),
-        Modality.AUDIO: _hash(decoding, models.audio.spec.space),
-        Modality.SPEECH: _hash(
-            decoding, models.speech.name, text, passages.LONGEST_GAP_SECONDS, passages.MOST_SENTENCES
-        ),
-        Modality.TEXT: _hash(REVISION, text),
+    hearing = decoding | {"size_px": settings.sampling.size_px}  # nobody hears how large the frames are
+    text, sizes = models.text.spec.space, models.sizes_px()
+
+    def seeing(part: Part) -> dict[str, object]:
+        """Each part with its own size: one more that wants larger frames leaves the others as they are."""
+        seen = decoding | {"size_px": settings.size_px or sizes[part]}
+        return {key: value for key, value in seen.items() if key != "rates_hz"}
+
+    parts: dict[Part, str] = {
+        Part.VISUAL: _hash(seeing(Part.VISUAL), models.visual.spec.space),
+        Part.AUDIO: _hash(hearing, models.audio.spec.space),
+        Part.SPEECH: _hash(hearing, models.speech.name, text, passages.LONGEST_GAP_SECONDS, passages.MOST_SENTENCES),
+        Part.TEXT: _hash(REVISION, text),
     }
-    perceived = {m: parts[m] for m in (Modality.VISUAL, Modality.AUDIO, Modality.SPEECH)}
-    return parts | {Modality.SCENE: _hash(perceived, models.scene_space(settings.fusion))}
+    perceived = {part: parts[part] for part in sorted(PERCEIVED)}
+    parts[Part.SCENE] = _hash(perceived, models.scene_space(settings.fusion))
+    if models.clips is not None:
+        parts[Part.CLIPS] = _hash(Part.CLIPS, seeing(Part.CLIPS), models.clips.spec.space)
+    if models.captions is not None:
+        parts[Part.CAPTIONS] = _hash(Part.CAPTIONS, seeing(Part.CAPTIONS), models.captions.name, text)
+    if models.writing is not None:
+        joins = (writing.FRAMES_PER_SHOT, writing.LONGEST_GAP_SECONDS, writing.LEAST_ALIKE)
+        parts[Part.WRITING] = _hash(Part.WRITING, seeing(Part.WRITING), models.writing.name, text, *joins)
+    return parts
 
 
 def _hash(*parts: object) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from encoders.fusion import concatenate, pool
 from pipeline.media import Modality, Moment
+from pipeline.parts import PERCEIVED, part_of
 from pipeline.passages import TRACK
 from pipeline.recipe import Models
 
@@ -21,7 +22,8 @@ def fuse_scenes(moments: Sequence[Moment], models: Models, weights: Mapping[Moda
     """
     by: dict[Modality, list[Moment]] = {m: [] for m in Modality}
     for moment in moments:
-        if not moment.track.startswith(TRACK):  # its sentences are there by themselves
+        perceived = part_of(moment.modality, moment.track) in PERCEIVED
+        if perceived and not moment.track.startswith(TRACK):  # a passage's sentences are there by themselves
             by[moment.modality].append(moment)
     first = min((m.track for m in by[Modality.AUDIO]), default="")  # one track gives the times, all give the sound
     frame = by[Modality.VISUAL] or [m for m in by[Modality.AUDIO] if m.track == first] or by[Modality.SPEECH]

@@ -11,7 +11,7 @@ import encoders.profiles
 import encoders.registry
 from pipeline.archive import Archive, create_archive, open_archive
 from tests.stores import SECRET, Objects, Proxy, s3_server
-from tests.toys import TOY, TOYS
+from tests.toys import TOY, TOY_ALL, TOYS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,9 +26,11 @@ def _no_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make the profile `toy` known; return its name."""
+    """Make the profiles `toy` and `toy-all` known; return the first's name."""
     monkeypatch.setattr(encoders.registry, "FACTORIES", {**encoders.registry.FACTORIES, **TOYS})
-    monkeypatch.setattr(encoders.profiles, "PROFILES", {**encoders.profiles.PROFILES, TOY.name: TOY})
+    monkeypatch.setattr(
+        encoders.profiles, "PROFILES", {**encoders.profiles.PROFILES, TOY.name: TOY, TOY_ALL.name: TOY_ALL}
+    )
     return TOY.name
 
 

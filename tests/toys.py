@@ -6,6 +6,7 @@ colour lies where that colour lies. The space of pitches does the same for sound
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,40 @@ class Pitches:
         return np.exp(-((octaves[1:] - octaves[0]) ** 2)) + 1e-6
 
 
+class Motions:
+    """Sees a clip become brighter or darker, or stay as it is."""
+
+    spec = EncoderSpec("toy-motions", "motions-toy-3", 3, size_px=32, n_frames=4)
+    names = ("brightens", "darkens", "rests")
+
+    def encode_clips(self, clips: Sequence[NDArray[np.uint8]]) -> Encoded:
+        change = np.array([clip[-1].mean() - clip[0].mean() for clip in clips]) / 16
+        vectors = unit(np.stack([np.clip(change, 0, 1), np.clip(-change, 0, 1), 1 - np.clip(abs(change), 0, 1)], 1))
+        return Encoded(vectors, tuple((Label(self.names[v.argmax()], float(v.max())),) for v in vectors))
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        return unit(np.array([[name in text.lower() for name in self.names] for text in texts], float) + 1e-3)
+
+
+class Captioner:
+    """Says in which colour a frame is held."""
+
+    name, track, size_px = "toy-captioner", "caption", 48
+
+    def read_frames(self, frames: NDArray[np.uint8]) -> list[str]:
+        return [f"a picture all in {labels[0].name}" for labels in Colours().encode_frames(frames).labels]
+
+
+class Signs:
+    """Reads a sign in all that is red or blue."""
+
+    name, track, size_px = "toy-signs", "ocr", 40
+
+    def read_frames(self, frames: NDArray[np.uint8]) -> list[str]:
+        colours = [labels[0].name for labels in Colours().encode_frames(frames).labels]
+        return ["EXIT to platform seven" if colour in ("red", "blue") else "" for colour in colours]
+
+
 class Words:
     spec = EncoderSpec("toy-words", "words-toy-64", 64)
 
@@ -82,8 +117,13 @@ class Listener:
 
 TOYS = {
     "toy-colours": "tests.toys:Colours",
+    "toy-motions": "tests.toys:Motions",
+    "toy-captioner": "tests.toys:Captioner",
+    "toy-signs": "tests.toys:Signs",
     "toy-pitches": "tests.toys:Pitches",
     "toy-words": "tests.toys:Words",
     "toy-listener": "tests.toys:Listener",
 }
 TOY = Profile(name="toy", visual="toy-colours", text="toy-words", audio="toy-pitches", speech="toy-listener")
+TOY_ALL = replace(TOY, name="toy-all", clips="toy-motions", captions="toy-captioner", writing="toy-signs")
+"""With all that a profile can have."""

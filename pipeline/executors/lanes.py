@@ -21,9 +21,10 @@ from typing import Any
 from pipeline.errors import ArchiveError
 from pipeline.executors.cluster import ENCODER_CPUS, Demands
 from pipeline.executors.contract import PULSE_SECONDS
+from pipeline.executors.encoding import Encoding
 from pipeline.executors.feed import Feed
 from pipeline.executors.local import N_FRAMES, decoders_for
-from pipeline.executors.stages import Encoding, Job, Made, Piece, decode_job
+from pipeline.executors.stages import Job, Made, Piece, decode_job
 from pipeline.media import FrameChunk, Sampling, SoundChunk
 from pipeline.recipe import Models
 

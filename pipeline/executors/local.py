@@ -13,8 +13,10 @@ from contextlib import closing
 
 from encoders import gpu
 from pipeline.config import Settings
+from pipeline.executors.assembling import assemble
 from pipeline.executors.contract import PULSE_SECONDS, Pulse
-from pipeline.executors.stages import Encoding, Job, Made, Piece, Result, assemble, decode_job
+from pipeline.executors.encoding import Encoding
+from pipeline.executors.stages import Job, Made, Piece, Result, decode_job
 from pipeline.media import FrameChunk, Sampling
 from pipeline.recipe import Models, sampling_of
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
 from pipeline.config import Settings
+from pipeline.executors.assembling import assemble
 from pipeline.executors.cluster import Demands, connected
 from pipeline.executors.contract import Pulse
 from pipeline.executors.feed import Feed
 from pipeline.executors.lanes import Lanes
-from pipeline.executors.stages import Job, Made, Result, assemble
+from pipeline.executors.stages import Job, Made, Result
 from pipeline.recipe import Models, sampling_of
 
 

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.media import Modality, Outcome
-from pipeline.recipe import MADE_FROM
+from pipeline.media import Outcome
+from pipeline.parts import DECODED, MADE_FROM, Part
 from pipeline.store.discover import Found
 from pipeline.store.forgotten import Forgotten
 from pipeline.store.schemas import AssetRow, Location
@@ -40,7 +40,7 @@ class Ledger:
         """Return the asset that lay at a location when it was last looked at, and how it lay there."""
         return self._by_place.get(location, (None, None))
 
-    def plan(self, found: Iterable[Found], recipe: Mapping[Modality, str]) -> Plan:
+    def plan(self, found: Iterable[Found], recipe: Mapping[Part, str]) -> Plan:
         """Sort what was found into what is done and what is to do. Opens no file."""
         plan = Plan()
         for file in found:
@@ -60,14 +60,17 @@ class Ledger:
         return plan
 
 
-def stale(row: AssetRow | None, recipe: Mapping[Modality, str]) -> frozenset[Modality]:
-    """Return the modalities that the recipe of today would make otherwise, or that were never made."""
+def stale(row: AssetRow | None, recipe: Mapping[Part, str]) -> frozenset[Part]:
+    """Return the parts that the recipe of today would make otherwise, or not at all, or that were never made."""
     media = row.facts.media if row and row.facts else None
     if row is None or row.outcome == Outcome.DELETED:
-        return frozenset(Modality)
+        return frozenset(Part)
     if row.outcome in (Outcome.SKIPPED, Outcome.FORGOTTEN):
         return frozenset()
-    return frozenset(m for m in MADE_FROM[media] if row.recipe.get(m) != recipe[m])
+    changed = frozenset(part for part in MADE_FROM[media] if row.recipe.get(part) != recipe.get(part))
+    if row.outcome == Outcome.QUARANTINED and changed & DECODED & recipe.keys():
+        return MADE_FROM[media]  # nothing of it is stored
+    return changed
 
 
 def asset_id_of(blocks: Iterable[bytes]) -> str:

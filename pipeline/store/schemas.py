@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.media import Facts, Media, Moment, Outcome
+from pipeline.parts import part_of
 
 LOCATION = pa.struct(
     [("uri", pa.string()), ("location", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()),
@@ -87,7 +88,7 @@ class AssetRow:
     words: str = ""
     """Hash of the transcripts, metadata and names that came with it."""
     recipe: Mapping[str, str] = field(default_factory=dict)
-    """Modality → fingerprint of what made its moments."""
+    """Part → fingerprint of what made its moments."""
 
 
 def asset_table(rows: Iterable[AssetRow]) -> pa.Table:
@@ -107,7 +108,7 @@ def moment_table(
 
     Args:
         moments: the moments.
-        recipes: asset_id → modality → fingerprint of what made them.
+        recipes: asset_id → part → fingerprint of what made them.
         thumbs: for each moment where its picture lies (pack, offset, length), or None.
     """
     rows = [
@@ -123,7 +124,7 @@ def moment_table(
             "language": m.language,
             "labels": [{"name": label.name, "score": label.score} for label in m.labels],
             "thumb": thumb,
-            "recipe": recipes[m.asset_id][m.modality],
+            "recipe": recipes[m.asset_id][part_of(m.modality, m.track)],
         }
         for m, thumb in zip(moments, thumbs, strict=True)
     ]

@@ -9,15 +9,16 @@ import numpy as np
 
 from encoders.spec import Label
 from pipeline.media import Modality, Moment
+from pipeline.parts import Part, part_of
 from pipeline.store.tables import Tables
 from pipeline.store.thumbs import read_thumb
 
 
-def stored_moments(tables: Tables, thumbs: Path, asset_id: str, modalities: frozenset[Modality]) -> Iterator[Moment]:
-    """Yield the visible moments of one asset in some modalities, in the order of time."""
+def stored_moments(tables: Tables, thumbs: Path, asset_id: str, parts: frozenset[Part]) -> Iterator[Moment]:
+    """Yield some parts of the visible moments of one asset, in the order of time."""
     rows = tables.moments([asset_id]).sort_by([("start_seconds", "ascending"), ("moment_id", "ascending")])
     for row in rows.to_pylist():
-        if row["modality"] in modalities:
+        if part_of(row["modality"], row["track"]) in parts:
             thumb = row["thumb"]
             yield Moment(
                 asset_id=asset_id,

@@ -28,7 +28,8 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_d
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipeline.errors import ArchiveError, IntegrityError
-from pipeline.media import Modality, Outcome
+from pipeline.media import Outcome
+from pipeline.parts import OWN_TRACKS, Part, modality_of
 from pipeline.store.files import sync_folder, write_synced
 from pipeline.store.forgotten import Forgotten
 from pipeline.store.schemas import SCHEMAS, AssetRow, asset_rows, asset_table
@@ -47,8 +48,8 @@ class Batch:
     assets: Sequence[AssetRow]
     moments: pa.Table
     """Rows of the schema MOMENTS, all of assets in this batch."""
-    replaces: Mapping[str, frozenset[Modality]]
-    """asset_id → the modalities whose stored moments this batch replaces; assets that are new are not in it."""
+    replaces: Mapping[str, frozenset[Part]]
+    """asset_id → the parts whose stored moments this batch replaces; assets that are new are not in it."""
 
 
 class Tables:
@@ -107,9 +108,9 @@ class Tables:
         assets = self.read("assets", lambda table: table.to_pyarrow_table(columns=["asset_id", "recipe"]))
         gone = self.forgotten.ids
         current = {
-            f"{asset_id}/{modality}/{fingerprint}"
+            f"{asset_id}/{modality_of(part)}/{fingerprint}"
             for asset_id, recipe in zip(assets["asset_id"].to_pylist(), assets["recipe"].to_pylist(), strict=True)
-            for modality, fingerprint in recipe or ()
+            for part, fingerprint in recipe or ()
             if asset_id not in gone
         }
         needed = None if columns is None else list(dict.fromkeys([*columns, "asset_id", "modality", "recipe"]))
@@ -138,7 +139,7 @@ class Tables:
         number = max(self.versions().values()) + 1
         staging = self.root / f".staging-{os.getpid()}"
         staging.mkdir(parents=True)
-        replaces = {asset_id: sorted(modalities) for asset_id, modalities in batch.replaces.items()}
+        replaces = {asset_id: sorted(parts) for asset_id, parts in batch.replaces.items()}
         known = self.stored("assets", [row.asset_id for row in batch.assets], ["asset_id"])
         overwrite = known["asset_id"].to_pylist()
         plan = {"number": number, "replaces": replaces, "overwrites": overwrite}
@@ -210,11 +211,22 @@ def _moments_predicate(replaces: Mapping[str, Sequence[str]], rows: pa.Table) ->
     if not replaces:
         return None
     groups: dict[tuple[str, ...], list[str]] = {}
-    for asset_id, modalities in replaces.items():
-        groups.setdefault(tuple(modalities), []).append(asset_id)
+    for asset_id, parts in replaces.items():
+        groups.setdefault(tuple(parts), []).append(asset_id)
     fresh = sorted(set(rows["asset_id"].to_pylist()) - set(replaces))  # Delta wants the new rows to match as well
-    parts = [f"(asset_id IN ({_quoted(ids)}) AND modality IN ({_quoted(kinds)}))" for kinds, ids in groups.items()]
-    return " OR ".join(parts + ([f"asset_id IN ({_quoted(fresh)})"] if fresh else []))
+    replaced = [
+        f"(asset_id IN ({_quoted(ids)}) AND ({' OR '.join(map(_of_part, parts))}))" for parts, ids in groups.items()
+    ]
+    return " OR ".join(replaced + ([f"asset_id IN ({_quoted(fresh)})"] if fresh else []))
+
+
+def _of_part(part: str) -> str:
+    """Return the SQL condition for the rows of a part."""
+    if part in OWN_TRACKS:
+        modality, track = OWN_TRACKS[Part(part)]
+        return f"(modality = '{modality}' AND track = '{track}')"
+    others = "".join(f" AND track <> '{track}'" for modality, track in OWN_TRACKS.values() if modality == part)
+    return f"(modality IN ({_quoted([part])}){others})"
 
 
 def _assets_predicate(overwrites: Sequence[str], rows: pa.Table) -> str | None:

@@ -20,7 +20,8 @@ from index.build import build
 from pipeline.archive import create_archive
 from pipeline.decode import decode
 from pipeline.errors import MediaError
-from pipeline.executors.stages import Encoding, Piece
+from pipeline.executors.encoding import Encoding
+from pipeline.executors.stages import Piece
 from pipeline.media import Ending, FrameChunk, Media, Modality, Mode, Moment, Sampling
 from pipeline.recipe import Models
 from tests.benchmarks.figures import Figure, at_least

@@ -16,7 +16,8 @@ from index.build import build
 from pipeline.archive import open_archive
 from pipeline.config import load_settings
 from pipeline.executors import local
-from pipeline.executors.stages import Encoding, Job, Piece, decode_job
+from pipeline.executors.encoding import Encoding
+from pipeline.executors.stages import Job, Piece, decode_job
 from pipeline.ingest import ingest
 from pipeline.media import Modality, Mode, Sampling, SoundChunk
 from pipeline.recipe import Models, fingerprints, sampling_of

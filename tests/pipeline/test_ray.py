@@ -21,6 +21,7 @@ from tests.media import film, picture, sound
 from tests.pipeline.clusters import ROOT, TOYED, until
 from tests.pipeline.test_budget import stopped_run
 from tests.pipeline.test_ingest import Silent, rows
+from tests.pipeline.test_seeing import of_profile
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
@@ -51,8 +52,7 @@ def workers(of: str) -> list[int]:
     return found
 
 
-def both(make_archive, tmp_path, killing=None):
-    archive = make_archive()
+def both(archive, tmp_path, killing=None):
     ingest(archive, local.run, Silent())
     expected = rows(archive)
     (archive.root / "tables").rename(tmp_path / "local-tables")
@@ -81,14 +81,15 @@ def both(make_archive, tmp_path, killing=None):
 
 
 def test_ray_gives_the_same_rows_as_local(source, make_archive, tmp_path):
-    archive, expected, report, _ = both(make_archive, tmp_path)
+    archive, expected, report, _ = both(of_profile(make_archive(), "toy-all"), tmp_path)
+    assert {track for _, _, track, *_ in expected} >= {"v:0", "clip:0", "caption", "ocr", "a:0", "speech", "scene"}
     assert report.states == {"indexed": 16, "quarantined": 1}
     assert rows(archive) == expected
 
 
 @pytest.mark.parametrize("killing", ["ray::_decode", "_Encoder"])
 def test_a_worker_that_is_killed_in_the_middle_changes_no_row(source, make_archive, tmp_path, killing):
-    archive, expected, report, killed = both(make_archive, tmp_path, killing)
+    archive, expected, report, killed = both(make_archive(), tmp_path, killing)
     assert killed
     if report.states["deferred"]:  # retries are finite: what was lost for good is taken up by the next run
         ingest(archive, local.run, Silent())
