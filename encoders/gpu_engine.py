@@ -39,7 +39,7 @@ class GpuEngine:
         self._prepare: Callable[..., Any] | None = getattr(module, "prepare", None)
         self._slots = [_Slot(self._device) for _ in range(N_SLOTS)]
         self._turn = 0
-        self._copies = torch.cuda.Stream(self._device)
+        self._copies = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         with torch.inference_mode():
             inputs = self._prepared(tuple(torch.from_numpy(x.copy()).to(self._device) for x in probe))
             on_gpu = copy.deepcopy(module).to(self._device)
@@ -60,7 +60,7 @@ class GpuEngine:
         slot.consumed.record(stream)
         result = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
         result.copy_(vectors, non_blocking=True)
-        done = torch.cuda.Event()
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record(stream)
 
         def wait() -> NDArray[Any]:
@@ -94,7 +94,7 @@ class _Slot:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self.copied, self.consumed = torch.cuda.Event(), torch.cuda.Event()
+        self.copied, self.consumed = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._places: list[tuple[Tensor, Tensor]] = []
 
     def take(self, inputs: Arrays, copies: torch.cuda.Stream) -> tuple[Tensor, ...]:
@@ -164,7 +164,7 @@ def compiled(compute: precision.Compute) -> precision.Compute:
 def _captured(compute: precision.Compute, inputs: tuple[Tensor, ...]) -> Callable[[tuple[Tensor, ...]], Tensor]:
     """Return the computation as a CUDA graph: one launch in place of hundreds."""
     held = tuple(x.clone() for x in inputs)
-    aside = torch.cuda.Stream()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(2):  # libraries allocate, and compilers compile, in their first calls

@@ -171,7 +171,7 @@ def _quantised(module: nn.Module) -> Compute:
         warnings.simplefilter("ignore")  # torch calls the function deprecated and has no other for eager modules
         from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
-        own: Compute = quantize_dynamic(module, {nn.Linear: per_channel_dynamic_qconfig})
+        own: Compute = quantize_dynamic(module, {nn.Linear: per_channel_dynamic_qconfig})  # type: ignore[no-untyped-call]
     return own
 
 
