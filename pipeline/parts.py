@@ -1,8 +1,8 @@
 """Parts: what of an asset's moments is made, and made anew, by itself.
 
 A modality says how a moment was perceived, a part which models made it: a shot is visual whether its frames were looked
-at one by one or as a clip, but another clip encoder leaves the frames' vectors alone. Each part has a fingerprint of its
-own (`pipeline.recipe`); its rows are told from others by modality and track.
+at one by one or as a clip, but another clip encoder leaves the frames' vectors alone. Each part has its own fingerprint
+(`pipeline.recipe`); its rows are told from others by modality and track.
 """
 
 from __future__ import annotations

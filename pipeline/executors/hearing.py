@@ -59,7 +59,8 @@ def sounds(
     encoded = encoder.encode_sound([samples for *_, samples in cut])
     for (at, track, start, stop, _), vector, labels in zip(cut, encoded.vectors, encoded.labels, strict=True):
         yield at, Moment(
-            pieces[at].asset_id, Modality.AUDIO, track, start, stop, encoder.spec.space, vector, labels=labels[:N_LABELS]
+            pieces[at].asset_id, Modality.AUDIO, track, start, stop, encoder.spec.space, vector,
+            labels=labels[:N_LABELS],
         )  # fmt: skip
 
 
@@ -72,12 +73,15 @@ def speech(reader: SpeechReader, at: int, piece: Piece) -> Iterator[Wording]:
             for line in body.lines
         ]
         yield from _said(at, lines)
-    elif isinstance(body, SoundChunk) and Part.SPEECH in piece.makes:
-        if body.rate_hz == reader.rate_hz and _is_audible(body):
-            heard = reader.read(body.samples)
-            if not body.main:
-                heard = [replace(u, track=f"{u.track}:{body.track}") for u in heard]
-            yield from _said(at, heard, body.start_seconds)
+    elif isinstance(body, SoundChunk) and _may_be_said(piece, body, reader):
+        heard = reader.read(body.samples)
+        if not body.main:
+            heard = [replace(u, track=f"{u.track}:{body.track}") for u in heard]
+        yield from _said(at, heard, body.start_seconds)
+
+
+def _may_be_said(piece: Piece, sound: SoundChunk, reader: SpeechReader) -> bool:
+    return Part.SPEECH in piece.makes and sound.rate_hz == reader.rate_hz and _is_audible(sound)
 
 
 def _said(at: int, sentences: Sequence[Utterance], offset_seconds: float = 0.0) -> Iterator[Wording]:

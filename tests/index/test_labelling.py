@@ -1,6 +1,6 @@
-import index
 import pytest
 
+import index
 from index.build import build, is_current, is_settled
 from index.labelling import Term, fingerprint, vocabulary
 from pipeline.errors import ConfigError

@@ -1,5 +1,6 @@
 """Clips, captions and what is written: made of shots, stored, found, and made anew by themselves."""
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -204,7 +205,7 @@ def test_the_frames_that_are_read_stand_for_all_of_their_shot():
     assert [row for row, _, _ in read] == [10, 13, 16]
     assert read[0][1] == 2.0
     assert read[-1][2] == 4.0
-    assert all(a[2] == b[1] for a, b in zip(read, read[1:], strict=False))
+    assert all(a[2] == b[1] for a, b in itertools.pairwise(read))
     assert frames_read(one, Shot(0.0, 2.0, 0, 1)) == [(0, 0.0, 2.0)]
 
 
