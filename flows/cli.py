@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from flows.plain import is_plain
+
 MODALITIES = ("visual", "audio", "speech", "text", "scene")
 MEDIA = ("video", "audio", "image")
 MODES = ("auto", "keyframes", "snap", "exact", "shots")
@@ -37,17 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"rushes: {error}", file=sys.stderr)
         return 2
-
-
-def is_plain(error: BaseException) -> bool:
-    """Tell whether an error is one sentence for a person; anything else is a bug, and its trace is wanted."""
-    from encoders.models import UnsafeModelError
-    from encoders.packages import ChangedFileError, MissingPackageError
-    from encoders.registry import PlugInError, UnknownEncoderError
-    from pipeline.errors import RushesError
-
-    of_encoders = MissingPackageError | ChangedFileError | UnsafeModelError | PlugInError | UnknownEncoderError
-    return isinstance(error, RushesError | of_encoders)
 
 
 def _parser() -> argparse.ArgumentParser:

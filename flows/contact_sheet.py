@@ -35,7 +35,7 @@ def cells(archive: Archive, fresh: Mapping[str, str]) -> list[Cell]:
 
     Args:
         archive: the archive.
-        fresh: asset_id → path, of what is new; the first `MOST_CELLS` are shown.
+        fresh: asset_id → path, of what is new; the first `MOST_CELLS` are shown, but for pictures that cannot be read.
     """
     chosen = list(fresh)[:MOST_CELLS]
     columns = ["asset_id", "modality", "track", "start_seconds", "stop_seconds", "thumb"]
@@ -46,7 +46,8 @@ def cells(archive: Archive, fresh: Mapping[str, str]) -> list[Cell]:
             of[row["asset_id"]].append(row)
     each = max(MOST_CELLS // max(sum(map(bool, of.values())), 1), 1)
     picked = [(asset_id, row) for asset_id, mine in of.items() for row in _spread(mine, each)]
-    return [_cell(archive, fresh[asset_id], row) for asset_id, row in picked[:MOST_CELLS]]
+    shown = (_cell(archive, fresh[asset_id], row) for asset_id, row in picked[:MOST_CELLS])
+    return [cell for cell in shown if cell is not None]
 
 
 def sheet(shown: Sequence[Cell]) -> str:
@@ -75,7 +76,15 @@ def _spread(rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     return rows if len(rows) <= n else [rows[i * len(rows) // n] for i in range(n)]
 
 
-def _cell(archive: Archive, uri: str, row: Mapping[str, Any]) -> Cell:
+def _cell(archive: Archive, uri: str, row: Mapping[str, Any]) -> Cell | None:
+    """Return a cell; None where its picture is missing or damaged, which `verify` tells and costs no report."""
+    from PIL import Image
+
     thumb = row["thumb"]
-    picture = read_thumb(archive.thumbs, thumb["pack"], thumb["offset"], thumb["length"])
+    try:
+        picture = read_thumb(archive.thumbs, thumb["pack"], thumb["offset"], thumb["length"])
+        with Image.open(io.BytesIO(picture)) as opened:
+            opened.load()
+    except OSError:  # what PIL raises where it cannot read is one as well
+        return None
     return Cell(uri, row["start_seconds"], row["stop_seconds"], picture)

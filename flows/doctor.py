@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows.checks import archive as of_archive
 from flows.checks import machine, server
+from flows.server.client import logged_in
 from flows.server.home import Home, find_home
 from index.hits import harmless
 from pipeline.archive import Archive, open_archive
 from pipeline.errors import RushesError
-
-if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
 
 Check = Callable[[], Iterator[str]]
 """Yields a sentence, with its cure, for each thing that is off."""
@@ -101,7 +97,7 @@ def _of_server(home: Home, archives: list[Archive]) -> Iterator[Finding]:
     if runs.wrong:
         return
     yield _finding("log-in", partial(server.guarded, home))
-    with _client(home) as client:
+    with logged_in(home) as client:
         yield _finding("worker", partial(server.worker, client))
         yield _finding("zombie runs", partial(server.zombies, client))
         for archive in archives:
@@ -113,19 +109,3 @@ def _finding(name: str, check: Check) -> Finding:
         return Finding(name, tuple(check()))
     except Exception as error:  # a check that cannot be made is a finding too, and the others go on
         return Finding(name, (f"It could not be looked at ({type(error).__name__}: {error}).",))
-
-
-@contextmanager
-def _client(home: Home) -> Iterator[SyncPrefectClient]:
-    """Yield a client of the server that `rushes up` runs, or was told to use."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
-
-    ours = {
-        PREFECT_API_URL: f"{home.place().url}/api",
-        PREFECT_API_AUTH_STRING: home.secret(),
-        PREFECT_API_KEY: None,
-    }
-    theirs = {PREFECT_API_URL: home.wanted().external}
-    with temporary_settings(theirs if home.wanted().external else ours), get_client(sync_client=True) as client:
-        yield client

@@ -6,14 +6,20 @@ import argparse
 import json
 import sys
 
-from index.forget import Receipt
-from index.forget import forget as forget_assets
-from pipeline.archive import open_archive
+from flows.names import slug
+from flows.server.home import find_home
+from index.forget import Receipt, complete, hide
+from pipeline.archive import Archive, open_archive, writing
+from pipeline.store.tables import Tables
 
 
 def forget(options: argparse.Namespace) -> None:
-    """Remove files from an archive, for good."""
-    receipt = forget_assets(open_archive(options.archive), options.what, _tell_waiting)
+    """Remove files from an archive, for good, and from the Prefect of `rushes up` where that is running."""
+    place = open_archive(options.archive)
+    hide(place, options.what)
+    with writing(place, _tell_waiting):
+        _wipe_from_prefect(place)  # before the archive has forgotten what they are called
+        receipt = complete(place)
     if options.json:
         print(json.dumps(receipt.as_dict()))
     else:
@@ -31,6 +37,27 @@ def as_text(receipt: Receipt) -> str:
     if receipt.generation:
         lines.append(f"Published {receipt.generation}, and removed all that were before it.")
     return "\n".join(lines)
+
+
+def _wipe_from_prefect(place: Archive) -> None:
+    """Remove runs, logs and reports that name the files; say so where that cannot be done now."""
+    home = find_home()
+    if not home.place().url:
+        return  # there has never been one
+    kept = f"Prefect may name the files in its logs and reports, which lie in {home.prefect}"
+    if home.supervisor() is None:
+        print(f"{kept}: it is not running, and they stay there.", file=sys.stderr)
+        return
+    from flows.server.client import logged_in
+    from flows.traces import wipe
+
+    try:
+        with logged_in(home) as client:
+            wipe(client, slug(place.root), Tables(place.tables).forgotten.errands())
+    except Exception as error:  # whatever a server away or another's may do: the archive forgets all the same
+        print(f"{kept}: it did not do as it was asked ({type(error).__name__}: {error}).", file=sys.stderr)
+        return
+    print("Removed from Prefect as well, but for its events, which it keeps for seven days.", file=sys.stderr)
 
 
 def _tell_waiting(process: str) -> None:

@@ -6,6 +6,7 @@ it finds the archive held, and ends well with nothing done; Prefect's own limit 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from encoders import ahead
 from flows import events, saved_queries
 from flows.hooks import is_over, stop_work, stoppable
 from flows.names import slug
 from flows.reporting import Night, leave, sized
-from flows.run import Run, engine_for, executor
+from flows.run import Run, carried_out, engine_for, executor
 from flows.saved_queries import Match
 from flows.shown import Shown
 from flows.steps import is_scheduled, named, patient_step, plainly, rename, step, this_run
@@ -80,15 +82,25 @@ def _here(place: Archive, asked: _Asked, watcher: Shown) -> tuple[Report, str, s
         place, watcher, limit=asked.limit, budget=asked.budget, first=asked.first,
         stable_seconds=place.settings.arrivals.stable_seconds,
     ) as run:  # fmt: skip
-        planned = patient_step("scan the sources", run.plan)
-        todo = sized(planned.n_files, planned.n_bytes)
-        engine = step(f"plan {todo}", _plan, planned)
-        if planned.n_files:
+        engine = ""
+
+        def plan() -> Planned:
+            nonlocal engine
+            planned = patient_step("scan the sources", run.plan)
+            engine = step(f"plan {sized(planned.n_files, planned.n_bytes)}", _plan, planned)
+            return planned
+
+        def process(planned: Planned) -> None:
+            todo = sized(planned.n_files, planned.n_bytes)
             step(f"process {todo}, engine {engine}", _process, run, watcher, engine)
-        report = step("commit where everything lies now", run.settle)
-        if report.interrupted:
-            raise KeyboardInterrupt
-        return report, engine, None if is_settled(place) else publish(place)
+
+        def settle() -> Report:
+            return step("commit where everything lies now", run.settle)
+
+        done = carried_out(run, plan, process, settle, publish)
+    if done.ingested.interrupted:
+        raise KeyboardInterrupt
+    return done.ingested, engine, done.published
 
 
 def _on_cluster(place: Archive, asked: _Asked, watcher: Shown) -> tuple[Report, str, str | None]:
@@ -141,7 +153,8 @@ def _plan(planned: Planned) -> str:
 
 
 def _process(run: Ingest, watcher: Shown, engine: str) -> None:
-    with watcher.shown(), stoppable():
+    # on Ray others encode, but this process asks the new index its questions: it gets ready while Ray starts
+    with watcher.shown(), stoppable(), ahead.loading() if engine == "ray" else nullcontext():
         run.process(executor(engine))
 
 

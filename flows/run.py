@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -12,7 +12,7 @@ from index.hits import clock
 from pipeline.archive import Archive
 from pipeline.budget import Budget
 from pipeline.executors.contract import Executor
-from pipeline.ingest import ingesting
+from pipeline.ingest import Ingest, ingesting
 from pipeline.media import Outcome
 from pipeline.report import Planned, Report, Watcher
 
@@ -99,9 +99,18 @@ def ingest_and_publish(
     `pipeline.ingest.ingesting`.
     """
     with ingesting(archive, watcher, limit=limit, budget=budget, first=first) as run:
-        run.plan()
-        run.process(executor)
-        report = run.settle()
-        if report.interrupted or is_settled(archive):
-            return Run(report, None)
-        return Run(report, build(archive))
+        return carried_out(run, run.plan, lambda _: run.process(executor), run.settle, build)
+
+
+def carried_out(
+    run: Ingest, plan: Callable[[], Planned], process: Callable[[Planned], None], settle: Callable[[], Report],
+    publish: Callable[[Archive], str],
+) -> Run:  # fmt: skip
+    """Go through a run, with whatever does its parts: calls here, task runs in a flow."""
+    planned = plan()
+    if planned.n_files:
+        process(planned)
+    report = settle()
+    if report.interrupted or is_settled(run.archive):
+        return Run(report, None)
+    return Run(report, publish(run.archive))

@@ -6,6 +6,8 @@ looks there. Steps that write are not retried either; the next run is the retry,
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 from collections.abc import Callable
 from functools import wraps
@@ -20,9 +22,12 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
-from flows.cli import is_plain
 from flows.names import slug
+from flows.plain import is_plain
 from pipeline.errors import BusyError
+
+# A process that ends looks through all its objects for what to free: 1.0 s with Prefect, Ray and torch in it.
+atexit.register(gc.freeze)
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -40,23 +40,28 @@ ENDED = FlowRunFilterStateType(any_=list(TERMINAL_STATES))
 RUNNING = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
 
 
-def wipe(name: str, errands: Sequence[Errand]) -> int:
+def wipe_from_flow(name: str, errands: Sequence[Errand]) -> int:
+    """Do as `wipe`; the flow run that this is called in stays, and says ids where it was given names."""
+    run = this_run()
+    with get_client(sync_client=True) as client:
+        removed = wipe(client, name, errands)
+        client.update_flow_run(run.id, parameters={**run.parameters, "what": [each.asset_id for each in errands]})
+    return removed
+
+
+def wipe(client: SyncPrefectClient, name: str, errands: Sequence[Errand]) -> int:
     """Remove an archive's reports, and the earlier runs that name one of the files; return how many things.
 
-    The flow run that this is called in stays, and says ids where it was given names. Hold the archive meanwhile: a run
-    that has just let go of it may still be writing its report, which is waited for.
+    Hold the archive meanwhile: a run that has just let go of it may still be writing its report, which is waited for.
 
     Args:
+        client: of the server.
         name: the archive's name in Prefect.
         errands: the files, with all that they are called.
     """
-    run = this_run()
     names = {called for errand in errands for each in errand.names for called in (each, harmless(each))}
-    with get_client(sync_client=True) as client:
-        _let_others_end(client, name)
-        removed = _artifacts(client, name) + _remove_runs(client, name, names)
-        client.update_flow_run(run.id, parameters={**run.parameters, "what": [each.asset_id for each in errands]})
-    return removed
+    _let_others_end(client, name)
+    return _artifacts(client, name) + _remove_runs(client, name, names)
 
 
 def _let_others_end(client: SyncPrefectClient, name: str) -> None:

@@ -16,7 +16,7 @@ from flows.maintain import as_text as maintenance_as_text
 from flows.names import slug
 from flows.reporting import LONGEST_SENTENCE, generation_rows, shown
 from flows.steps import named, plainly, rename, step
-from flows.traces import wipe
+from flows.traces import wipe_from_flow
 from index.evaluate import evaluate as ask
 from index.evaluate import truths_of
 from index.evaluation import Evaluation
@@ -96,7 +96,8 @@ def forget(archive: str, what: list[str]) -> dict[str, Any]:
     _log("Unfindable from now on; what is left of them is removed next.")
     with writing(place, _tell_waiting):
         # before the archive has forgotten what they are called: a run that was killed here does it again
-        step("remove what Prefect knows of them", wipe, slug(place.root), Tables(place.tables).forgotten.errands())
+        errands = Tables(place.tables).forgotten.errands()
+        step("remove what Prefect knows of them", wipe_from_flow, slug(place.root), errands)
         receipt = step("remove every byte of them", complete, place)
     step("report", _report_receipt, place, receipt_as_text(receipt))
     return receipt.as_dict()

@@ -43,8 +43,8 @@ class MediaError(RushesError):
     """One file could not be used.
 
     `reason` is a short name that tables group by, with an optional detail behind a colon:
-    `not_media`, `unsupported_codec:magicyuv`, `decoder_crash:SIGSEGV`, `timeout`, `memory`, `too_large:60000x60000`,
-    `truncated_at:12.5`. `detail` is for people.
+    `not_media`, `unsupported_codec:magicyuv`, `decoder_crash:SIGSEGV`, `encoder_crash`, `timeout`, `memory`,
+    `too_large:60000x60000`, `truncated_at:12.5`. `detail` is for people.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

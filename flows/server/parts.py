@@ -109,7 +109,7 @@ def _environment(home: Home, wanted: Wanted, port: int) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PREFECT_HOME": str(home.prefect),
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # the default unpickles what lies in the store
-        "PREFECT_WORKER_QUERY_SECONDS": "5",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
     }
     return environment if wanted.external else environment | _ours(home, port)
 

@@ -5,15 +5,16 @@ stops it while nobody takes them. Parcels stay where they were made until an enc
 references. New lanes begin as old ones end, so that there is no border at which everything drains.
 
 Whatever dies is tried again a finite number of times: Ray does so for lanes, which continue behind the parcels that
-were taken; what an encoder was at when it died is given to another one, parcel by parcel, so that the one that kills
-encoders is found, and left out. Errors that are no loss but a bug are raised as they are.
+were taken; what an encoder was at when it died is given to another one, alone, parcel by parcel and then asset by
+asset, so that the one that kills encoders is found (`suspects`), and quarantined. Errors that are no loss but a bug
+are raised as they are.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,36 +22,52 @@ from typing import Any
 from pipeline.errors import ArchiveError
 from pipeline.executors.cluster import ENCODER_CPUS, Demands
 from pipeline.executors.contract import PULSE_SECONDS
-from pipeline.executors.encoding import Encoding
 from pipeline.executors.feed import Feed
-from pipeline.executors.local import N_FRAMES, decoders_for
-from pipeline.executors.stages import Job, Made, Piece, decode_job
-from pipeline.media import FrameChunk, Sampling, SoundChunk
+from pipeline.executors.local import decoders_for
+from pipeline.executors.stages import Made
+from pipeline.executors.suspects import Suspect, suspects
+from pipeline.executors.workers import Encoder, decode_jobs
+from pipeline.media import Sampling
 from pipeline.recipe import Models
 
-PARCEL_BYTES = 4 << 20
-"""Several pictures, or a stretch of film: small enough to keep encoders fed, large enough not to cost."""
 PARCELS_AHEAD = 2
 """So many a lane may be ahead of what is taken."""
 PARCELS_PER_CALL = 8
 CALLS_AHEAD = 2
 """One that is worked on, and one whose parcels are on their way."""
 MOST_RETRIES = 3
+"""Parcels go together, then each alone, then each of its assets alone."""
 MOST_DEATHS = 12
-"""Of encoders, in one run; then it is not the parcels that kill them."""
+"""Of encoders, in one run, beside those that a guilty asset has killed; then it is not the parcels that kill them."""
 STALLED_SECONDS = 900.0
-"""No file may keep its decoder silent for so long."""
+"""No file may keep its decoder silent for so long, once it is here."""
+SLOWEST_BYTES = 1 << 20
+"""A second, of an object that is fetched: its decoder is silent until all of it has come."""
 CHECK_SECONDS = 5.0
 FEED_SECONDS = 0.02
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Load:
+    """Parcels to encode together; none of them: the control, for one that is accused."""
+
+    parcels: tuple[Any, ...]
+    tries: int = 1
+    suspect: Suspect | None = None
+    """Whose pieces all of them are, where they have failed before."""
+
+    @property
+    def weight(self) -> int:
+        """Return how many calls it counts for: what has failed once has an encoder to itself."""
+        return 1 if self.tries == 1 else CALLS_AHEAD
+
+
+@dataclass(frozen=True)
 class _Call:
-    """Parcels that an encoder works on."""
+    """What an encoder works on."""
 
     encoder: Any
-    parcels: list[Any]
-    tries: int = 1
+    load: _Load
 
 
 class Lanes:
@@ -59,14 +76,16 @@ class Lanes:
     def __init__(self, ray: Any, feed: Feed, models: Models, sampling: Sampling, demands: Demands) -> None:
         self.feed, self.demands = feed, demands
         self._ray, self._models, self._sampling = ray, models, sampling
-        self._decode, self._encoder = ray.remote(_decode), ray.remote(_Encoder)
+        self._decode, self._encoder = ray.remote(decode_jobs), ray.remote(Encoder)
         self._lanes: dict[Any, int] = {}
         """Lanes, and how many decoders each has."""
-        self._parcels: deque[tuple[list[Any], int]] = deque()
-        """Parcels to encode together, and how often that was tried."""
+        self._loads: deque[_Load] = deque()
+        """What waits for an encoder."""
         self._calls: dict[Any, _Call] = {}
         self._encoders: list[Any] = []
         self._deaths = 0
+        self._guilty: frozenset[str] = frozenset()
+        """Assets of which encoders have died, and get no more."""
 
     def run(self) -> Generator[list[Made]]:
         """Yield what was made, as it comes; an empty list when for a while there was nothing."""
@@ -82,7 +101,7 @@ class Lanes:
             elif now - checked > CHECK_SECONDS:
                 checked = now
                 self._check_node()
-            if now - got_on > STALLED_SECONDS:
+            if now - got_on > self._patience_seconds():
                 if anything:
                     return  # what is missing is tried again by the next run
                 raise ArchiveError(
@@ -101,13 +120,18 @@ class Lanes:
                 self._ray.kill(encoder)
 
     def _has_work(self) -> bool:
-        return bool(self._lanes or self._parcels or self._calls or not self.feed.is_empty())
+        return bool(self._lanes or self._loads or self._calls or not self.feed.is_empty())
+
+    def _patience_seconds(self) -> float:
+        """Return how long nothing may come back: longer while a large object may be on its way."""
+        fetched = max((job.place.size for job in self.feed.taken.values() if job.place), default=0)
+        return STALLED_SECONDS + fetched / SLOWEST_BYTES
 
     def _step(self) -> list[Made] | None:
         """Start what there is room for, and wait for what comes next; None: nothing came."""
         self._begin_lanes()
         self._begin_calls()
-        room = len(self._parcels) < 2 * CALLS_AHEAD * self.demands.n_encoders
+        room = len(self._loads) < 2 * CALLS_AHEAD * self.demands.n_encoders
         waited_for = [*self._calls, *(self._lanes if room else ())]
         if not waited_for:
             time.sleep(FEED_SECONDS)  # a file is being read
@@ -135,23 +159,29 @@ class Lanes:
 
     def _take_parcel(self, lane: Any) -> None:
         try:
-            self._parcels.append(([next(lane)], 1))
+            self._loads.append(_Load((next(lane),)))
         except StopIteration:
             del self._lanes[lane]
 
     def _begin_calls(self) -> None:
-        while self._parcels:
+        while self._loads:
             busy = dict.fromkeys(self._encoders, 0)
             for call in self._calls.values():
                 if call.encoder in busy:  # not one that has just died
-                    busy[call.encoder] += 1
+                    busy[call.encoder] += call.load.weight
             encoder = min(busy, key=lambda e: busy[e])
-            if busy[encoder] >= CALLS_AHEAD:
+            if busy[encoder] + self._loads[0].weight > CALLS_AHEAD:
                 return
-            parcels, tries = self._parcels.popleft()
-            while tries == 1 and self._parcels and len(parcels) < PARCELS_PER_CALL and self._parcels[0][1] == 1:
-                parcels += self._parcels.popleft()[0]
-            self._calls[encoder.encode.remote(*parcels)] = _Call(encoder, parcels, tries)
+            load = self._loads.popleft()
+            while load.tries == 1 and self._is_next_fresh() and len(load.parcels) < PARCELS_PER_CALL:
+                load = _Load(load.parcels + self._loads.popleft().parcels)
+            ref = (
+                encoder.encode.remote(self._guilty, *load.parcels) if load.parcels else encoder.encode_control.remote()
+            )
+            self._calls[ref] = _Call(encoder, load)
+
+    def _is_next_fresh(self) -> bool:
+        return bool(self._loads) and self._loads[0].tries == 1
 
     def _ended(self, ref: Any, call: _Call) -> list[Made]:
         errors = self._ray.exceptions
@@ -160,25 +190,55 @@ class Lanes:
         except errors.RayTaskError as exc:
             if not isinstance(exc.cause, errors.RayError) or isinstance(exc.cause, errors.RayTaskError):
                 raise exc.cause from exc  # a bug
-            self._again(call)
-        except errors.RayActorError as exc:
+            self._again(call.load)
+        except (errors.RayActorError, errors.OutOfMemoryError) as exc:
             self._bury(call.encoder, exc)
-            self._again(call)
+            self._again(call.load, died=isinstance(exc, errors.ActorDiedError))
         except errors.RayError:
-            self._again(call)
+            self._again(call.load)
         else:
-            return made
+            return made if call.load.parcels else [self._convict(call.load.suspect)]
         return []
 
-    def _again(self, call: _Call) -> None:
-        """Try parcels once more, each alone; one that has failed alone is lost, and its asset incomplete."""
-        if call.tries < MOST_RETRIES:
-            tries = call.tries + 1
-            self._parcels.extendleft(([parcel], tries) for parcel in call.parcels)
+    def _again(self, load: _Load, *, died: bool = False) -> None:
+        """Try parcels once more, each alone; one that has failed alone is lost, and its asset incomplete.
+
+        Args:
+            load: what failed.
+            died: whether its encoder died, and not for want of memory: the pieces of one asset are accused of it then.
+        """
+        tries = load.tries + 1
+        if tries < MOST_RETRIES:
+            self._loads.extendleft(_Load((parcel,), tries) for parcel in load.parcels)
+        elif tries == MOST_RETRIES:
+            self._loads.extendleft(alone for parcel in load.parcels for alone in self._apart(parcel))
+        elif died and load.parcels and load.suspect and load.suspect.asset_id not in self._guilty:
+            self._loads.appendleft(_Load((), load.tries, load.suspect))
+
+    def _apart(self, parcel: Any) -> list[_Load]:
+        """Fetch a parcel that has failed alone, and divide it by asset; one that is lost gets its last chance whole."""
+        try:
+            of = suspects(self._ray.get(parcel, timeout=STALLED_SECONDS))
+        except self._ray.exceptions.RayError:
+            return [_Load((parcel,), MOST_RETRIES)]
+        return [
+            _Load((parcel if len(of) == 1 else self._ray.put(pieces),), MOST_RETRIES, suspect)
+            for suspect, pieces in of
+        ]  # fmt: skip
+
+    def _convict(self, suspect: Suspect | None) -> Made:
+        """An encoder has lived with the control: it was the asset."""
+        if suspect is None:
+            raise RuntimeError("Nobody is accused.")
+        self._guilty |= {suspect.asset_id}
+        self._deaths = max(0, self._deaths - MOST_RETRIES)
+        return suspect.guilty()
 
     def _bury(self, encoder: Any, exc: Exception) -> None:
         if encoder in self._encoders:
             self._encoders.remove(encoder)
+            with suppress(Exception):
+                self._ray.kill(encoder)  # one that cannot be reached may hold its core
             self._deaths += 1
             if self._deaths > MOST_DEATHS:
                 raise ArchiveError(
@@ -202,44 +262,3 @@ class Lanes:
 def _reason(exc: Exception) -> str:
     said = " ".join(str(exc).split())
     return said.partition("The actor is dead because ")[2][:300] or said[:300]
-
-
-def _decode(jobs: Sequence[Job], sampling: Sampling, n_decoders: int) -> Iterator[list[Piece]]:
-    """The first stage as a task: yield the pieces of some assets in parcels, the same ones each time."""
-    parcel: list[Piece] = []
-    n_bytes = 0
-    for job in jobs:
-        for piece in decode_job(job, sampling, workers=n_decoders):
-            parcel.append(piece)
-            n_bytes += _n_bytes(piece)
-            if n_bytes >= PARCEL_BYTES:
-                yield parcel
-                parcel, n_bytes = [], 0
-    if parcel:
-        yield parcel
-
-
-def _n_bytes(piece: Piece) -> int:
-    if isinstance(piece.body, FrameChunk):
-        return piece.body.pixels.nbytes
-    return piece.body.samples.nbytes if isinstance(piece.body, SoundChunk) else 0
-
-
-class _Encoder:
-    """The second stage as an actor: weights load once, when they are first used."""
-
-    def __init__(self, models: Models, sampling: Sampling) -> None:
-        self.encoding = Encoding(models, sampling)
-
-    def encode(self, *parcels: list[Piece]) -> list[Made]:
-        """Encode parcels in batches of about N_FRAMES frames."""
-        made: list[Made] = []
-        batch: list[Piece] = []
-        n_frames = 0
-        for piece in (piece for parcel in parcels for piece in parcel):
-            batch.append(piece)
-            n_frames += len(piece.body.pixels) if isinstance(piece.body, FrameChunk) else 0
-            if n_frames >= N_FRAMES:
-                made += self.encoding.encode(batch)
-                batch, n_frames = [], 0
-        return made + (self.encoding.encode(batch) if batch else [])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
 from pipeline.config import Settings
+from pipeline.errors import MediaError
 from pipeline.executors.assembling import assemble
 from pipeline.executors.cluster import Demands, connected
 from pipeline.executors.contract import Pulse
@@ -54,13 +55,13 @@ def _results(
         for made in some:
             sofar = made_of.setdefault(made.asset_id, {})
             if made.asset_id not in waiting or made.ordinal in sofar:
-                continue  # a retry made it twice
+                continue  # a retry made it twice, or it is of an asset that has failed
             sofar[made.ordinal] = made
             if watch:
                 watch(made)
             if made.last:
                 n_pieces[made.asset_id] = made.ordinal + 1
-            if n_pieces.get(made.asset_id) == len(sofar):
+            if n_pieces.get(made.asset_id) == len(sofar) or isinstance(made.news, MediaError):
                 pieces = list(made_of.pop(made.asset_id).values())
                 yield assemble(waiting.pop(made.asset_id), pieces, models, settings.fusion)
     for job in waiting.values():

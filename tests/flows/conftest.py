@@ -12,6 +12,7 @@ from tests.flows.serving import serving
 from tests.toys import TOY, TOYS
 
 ROOT = Path(__file__).parents[2]
+WATCHED = "arrivals"
 ARCHIVES = ("hostile", "wrong", "twice", "killed", "cancelled", "window", "kept", "cluster")
 
 
@@ -33,6 +34,7 @@ def served_night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoders.profiles, "PROFILES", {**encoders.profiles.PROFILES, TOY.name: TOY})
         archives = {name: toy_archive(place / name) for name in ARCHIVES}
+        archives[WATCHED] = toy_archive(place / WATCHED, stable_seconds=3.0)
     environment = {
         "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/flows/toyed'}", "TOYS_HOLD": str(hold), "RAY_AUTH_TOKEN_PATH": str(token),
     }  # fmt: skip

@@ -89,13 +89,15 @@ class Night:
         }
 
 
-def toy_archive(place: Path) -> Archive:
-    """Make an archive with toy models over place/source."""
+def toy_archive(place: Path, stable_seconds: float = 0.0) -> Archive:
+    """Make an archive with toy models over place/source; watched where files have to be left alone for a while."""
     (place / "source").mkdir(parents=True)
     archive = create_archive(place / "archive", [str(place / "source")], TOY.name)
     settings = archive.root / "rushes.toml"
-    text = settings.read_text("utf8").replace("stable_seconds = 10.0", "stable_seconds = 0")
-    settings.write_text(text.replace("watch = true", "watch = false"), "utf8")  # a test says itself when a run begins
+    text = settings.read_text("utf8").replace("stable_seconds = 10.0", f"stable_seconds = {stable_seconds}")
+    if not stable_seconds:
+        text = text.replace("watch = true", "watch = false")  # a test says itself when a run begins
+    settings.write_text(text.replace('nightly = "0 1 * * *"', 'nightly = ""') if stable_seconds else text, "utf8")
     return open_archive(archive.root)
 
 

@@ -1,54 +1,38 @@
 """From files that land in a folder to moments that are found: a real server, a real worker, a real watcher."""
 
-import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-import encoders.profiles
-import encoders.registry
 import index
 from flows import saved_queries
 from flows.cli import main
 from flows.events import ARRIVED, QUERY_MATCHED, RUN_FINISHED, SETTLING, arrival_automation, emit, install, resource_of
 from flows.names import slug
 from index.generation import current
-from pipeline.archive import Archive, create_archive, open_archive
+from pipeline.archive import Archive
 from pipeline.store.tables import Tables
-from tests.flows.serving import Served, serving, until
+from tests.flows.serving import Served, until
 from tests.media import film, picture
-from tests.toys import TOY, TOYS
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 STABLE_SECONDS = 3.0
+"""As tests/flows/conftest.py has it."""
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory) -> Iterator[Archive]:
-    root = tmp_path_factory.mktemp("arrivals")
-    (root / "source").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders.registry, "FACTORIES", {**encoders.registry.FACTORIES, **TOYS})
-        patch.setattr(encoders.profiles, "PROFILES", {**encoders.profiles.PROFILES, TOY.name: TOY})
-        create_archive(root / "archive", [str(root / "source")], TOY.name)
-        toml = root / "archive/rushes.toml"
-        said = toml.read_text().replace("stable_seconds = 10.0", f"stable_seconds = {STABLE_SECONDS}")
-        toml.write_text(said.replace('nightly = "0 1 * * *"', 'nightly = ""'))
-        yield open_archive(root / "archive")
+@pytest.fixture
+def archive(night) -> Archive:
+    return night.archives["arrivals"]
 
 
-@pytest.fixture(scope="module")
-def served(archive, tmp_path_factory) -> Iterator[Served]:
-    here = Path(__file__).parent
-    paths = os.pathsep.join([str(here / "toyed"), str(here.parents[1])])
-    with serving(tmp_path_factory.mktemp("home"), archive.root, environment={"PYTHONPATH": paths}) as served:
-        yield served
+@pytest.fixture
+def served(night) -> Served:
+    return night.served
 
 
 @pytest.fixture

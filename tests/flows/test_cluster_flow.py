@@ -36,7 +36,7 @@ def ray(served_night: Night) -> Iterator[Cluster]:
 
 def at_work(ray: Cluster) -> list[psutil.Process]:
     """Return the processes of a job, once its encoders wait at a picture."""
-    return until(lambda: ray.processes("ray::_Encoder") and ray.processes("pipeline.executors.driver", "ray::_"))
+    return until(lambda: ray.processes("ray::Encoder") and ray.processes("pipeline.executors.driver", "ray::_"))
 
 
 def test_cancelling_stops_the_job_within_15_seconds(night: Night, ray: Cluster) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,14 +23,19 @@ CANCEL_SECONDS = 15.0
 N_FOR_RAY = 70
 
 
-def test_a_night_is_a_few_named_steps_and_leaves_what_people_read(night: Night) -> None:
-    source = night.source("hostile")
+@pytest.fixture(scope="module")
+def first(served_night: Night, toys_known: None) -> Any:
+    """Ingest an archive with names that mean harm; return the run, which has ended."""
+    source = served_night.source("hostile")
     film(source / "films/show.mp4", ["red", "blue"])
     for name in (each.replace("/", "∕") for each in HOSTILE):
         picture(source / f"{name}.png", "white", (40 + len(name), 30))
         (source / f"{name}.mp4").write_bytes(b"\0\0\0\x18ftypisom" + name.encode())
-    run = night.begin("hostile")
-    ended = night.ended(run)
+    return served_night.ended(served_night.begin("hostile"))
+
+
+def test_a_night_is_a_few_named_steps_and_leaves_what_people_read(night: Night, first: Any) -> None:
+    ended, run = first, first.id
     name = slug(night.archives["hostile"].root)
     assert ended.state.is_completed(), ended.state
     assert ended.name == f"ingest {name} · gen-000001"
@@ -58,7 +64,7 @@ def test_a_night_is_a_few_named_steps_and_leaves_what_people_read(night: Night) 
     assert any("quarantined" in line and "onerror" in line for line in night.logs(run))
 
 
-def test_a_second_night_finds_nothing_to_do(night: Night) -> None:
+def test_a_second_night_finds_nothing_to_do(night: Night, first: Any) -> None:
     archive = night.archives["hostile"]
     before = rows(archive)
     assert before
@@ -68,7 +74,7 @@ def test_a_second_night_finds_nothing_to_do(night: Night) -> None:
     assert rows(archive) == before
 
 
-def test_what_is_new_is_asked_the_saved_questions(night: Night) -> None:
+def test_what_is_new_is_asked_the_saved_questions(night: Night, first: Any) -> None:
     archive = night.archives["hostile"]
     rushes(night.reaching(), "watch-query", "add", str(archive.root), "red", "--media", "image")
     picture(night.source("hostile") / "`late`.png", "red")

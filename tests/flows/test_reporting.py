@@ -151,6 +151,15 @@ def test_a_contact_sheet_shows_each_new_file_once_before_any_twice(night):
     )
 
 
+def test_pictures_that_are_damaged_or_gone_cost_no_report(night):
+    (pack,) = night.archive.thumbs.glob("*.pack")
+    pack.write_bytes(bytes(pack.stat().st_size))
+    assert cells(night.archive, night.fresh) == []
+    pack.unlink()
+    assert cells(night.archive, night.fresh) == []
+    assert "## What is new\n\n32 files." in page(night, {})
+
+
 def test_a_page_tells_what_a_person_wants_to_know_in_the_morning(night):
     night.report.stopped, night.report.n_left, night.report.left_bytes = "it was 06:00", 12, 3_000_000
     night.report.nights_left = 2

@@ -7,10 +7,11 @@ import pytest
 from flows.names import slug
 from index.forget import hide
 from tests.flows.nights import Night
+from tests.flows.serving import rushes
 from tests.media import film, picture
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
-CANARY = "canary-4711"
+CANARY, SPARE = "canary-4711", "canary-4712"
 
 
 @pytest.fixture
@@ -71,6 +72,17 @@ def test_what_an_archive_forgets_prefect_forgets_as_well(night: Night, kept: str
         assert not [artifact for artifact in client.read_artifacts() if CANARY in f"{artifact.data}"]
         assert not [run for run in client.read_flow_runs() if any(CANARY in line for line in night.logs(run.id))]
     assert "Forgotten: " in str(night.artifacts(ended.id)[f"receipt-{kept}"].data)
+
+
+def test_the_command_removes_from_prefect_what_names_a_file(night: Night, kept: str) -> None:
+    (night.source("kept") / f"{SPARE}.mp4").write_bytes(b"\0\0\0\x18ftypisom" + SPARE.encode())
+    assert night.ended(night.begin("kept")).state.is_completed()
+    with night.served.client() as client:
+        assert any(SPARE in line for run in client.read_flow_runs() for line in night.logs(run.id))
+        done = rushes(night.served.environment, "forget", str(night.archives["kept"].root), f"{SPARE}.mp4")
+        assert "Removed from Prefect" in done.stderr
+        assert not [run for run in client.read_flow_runs() if any(SPARE in line for line in night.logs(run.id))]
+        assert not [artifact for artifact in client.read_artifacts() if SPARE in f"{artifact.data}"]
 
 
 def test_damage_is_the_message_of_a_failed_run(night: Night, kept: str) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from flows.run import Run
 from pipeline.executors.doubts import Doubts
-from pipeline.executors.stages import Encoding, Piece
+from pipeline.executors.encoding import Encoding
+from pipeline.executors.stages import Piece
 from pipeline.executors.telling import Telling, hear
 from pipeline.media import Modality, Sampling, SoundChunk
 from pipeline.recipe import Models

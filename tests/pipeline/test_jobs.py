@@ -22,7 +22,7 @@ from tests.pipeline.test_ingest import Silent, rows
 from tests.toys import TOY, TOYS
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
-WORK = ("pipeline.executors.driver", "ray::_decode", "ray::_Encoder")
+WORK = ("pipeline.executors.driver", "ray::decode_jobs", "ray::Encoder")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_flow_that_is_killed_finds_its_job_again(archive, ray, expected):
 
 def test_stopping_leaves_no_process_and_the_next_run_completes(archive, ray, expected):
     flow = following(archive, ray, "stopped")
-    working = until(lambda: ray.processes("ray::_decode") and ray.processes(*WORK))
+    working = until(lambda: ray.processes("ray::decode_jobs") and ray.processes(*WORK))
     began = time.monotonic()
     assert jobs.stop(ray.address, "stopped")
     until(lambda: not [p for p in working if p.is_running() and p.status() != "zombie"], 15 - time.monotonic() + began)

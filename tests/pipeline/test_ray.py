@@ -12,11 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+import encoders.registry
 from pipeline.errors import ArchiveError
 from pipeline.executors import local
 from pipeline.executors import ray as on_ray
 from pipeline.executors.cluster import ENCODER_CPUS, Demands
+from pipeline.executors.suspects import ENCODER_CRASH
 from pipeline.ingest import ingest
+from pipeline.media import Outcome
+from pipeline.store.tables import Tables
 from tests.media import film, picture, sound
 from tests.pipeline.clusters import ROOT, TOYED, until
 from tests.pipeline.test_budget import stopped_run
@@ -87,13 +91,41 @@ def test_ray_gives_the_same_rows_as_local(source, make_archive, tmp_path):
     assert rows(archive) == expected
 
 
-@pytest.mark.parametrize("killing", ["ray::_decode", "_Encoder"])
+@pytest.mark.parametrize("killing", ["ray::decode_jobs", "ray::Encoder"])
 def test_a_worker_that_is_killed_in_the_middle_changes_no_row(source, make_archive, tmp_path, killing):
     archive, expected, report, killed = both(make_archive(), tmp_path, killing)
     assert killed
     if report.states["deferred"]:  # retries are finite: what was lost for good is taken up by the next run
         ingest(archive, local.run, Silent())
     assert rows(archive) == expected
+
+
+def test_what_kills_encoders_is_found_and_quarantined(source, make_archive, monkeypatch):
+    """A film among others and a picture among others: both in parcels with what is innocent."""
+    picture(source / "pictures/white.png", "white")
+    archive = dying_of(make_archive, monkeypatch, "AfraidOfWhite")
+    report = ingest(archive, on_ray.run, Silent())
+    assert report.states == {"indexed": 15, "quarantined": 3}
+    refused = {uri: row.reason for uri, row in by_uri(archive).items() if row.outcome == Outcome.QUARANTINED}
+    assert refused.pop("broken.mp4") != ENCODER_CRASH
+    assert refused == {"films/1.mp4": ENCODER_CRASH, "pictures/white.png": ENCODER_CRASH}
+    assert ingest(archive, local.run, Silent()).states == {"unchanged": 18}
+
+
+def test_encoders_that_die_of_everything_accuse_no_file(tmp_path, make_archive, monkeypatch):
+    picture(tmp_path / "source/a.png", "green")
+    assert ingest(dying_of(make_archive, monkeypatch, "Broken"), on_ray.run, Silent()).states == {"deferred": 1}
+
+
+def dying_of(make_archive, monkeypatch, encoder):
+    archive = make_archive()
+    factories = {**encoders.registry.FACTORIES, "toy-colours": f"tests.pipeline.deadly:{encoder}"}
+    monkeypatch.setattr(encoders.registry, "FACTORIES", factories)
+    return archive
+
+
+def by_uri(archive):
+    return {place.uri: row for row in Tables(archive.tables).assets() for place in row.locations}
 
 
 def test_a_ray_client_address_is_refused(source, make_archive, monkeypatch):
@@ -150,7 +182,10 @@ from pathlib import Path
 from pipeline.archive import open_archive
 from pipeline.errors import RushesError
 from pipeline.executors import ray
+from pipeline.executors.suspects import ENCODER_CRASH
 from pipeline.ingest import ingest
+from pipeline.media import Outcome
+from pipeline.store.tables import Tables
 from tests.pipeline.test_ray import Silent
 
 class Telling(Silent):
