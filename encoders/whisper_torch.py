@@ -122,8 +122,8 @@ class TorchWhisper:
         starts = token_starts(attention, [len(text) + 1 for text in texts], n_frames)
         return [
             word
-            for n, *each in zip(kept, texts, starts, chances, strict=True)
-            for word in self._words(windows[n], *each)
+            for n, text, frames, sure in zip(kept, texts, starts, chances, strict=True)
+            for word in self._words(windows[n], text, frames, sure)
         ]
 
     def _words(self, window: Window, tokens: list[int], frames: list[int], chances: list[float]) -> list[Word]:
@@ -194,7 +194,8 @@ class TorchWhisper:
             short._modules = dict(whole._modules)
             short.config = copy.deepcopy(whole.config)
             short.config.max_source_positions = n_positions
-            short.embed_positions = nn.Embedding.from_pretrained(whole.embed_positions.weight[:n_positions])
+            places = whole.embed_positions.weight[:n_positions]
+            short.embed_positions = nn.Embedding(*places.shape, _weight=places)
             self._encoders[n_positions] = short
         return self._encoders[n_positions]
 

@@ -12,7 +12,8 @@ from pipeline.executors.doubts import Doubts
 from pipeline.executors.encoding import Encoding
 from pipeline.executors.stages import Piece
 from pipeline.executors.telling import Telling, hear
-from pipeline.media import Modality, Sampling, SoundChunk
+from pipeline.media import Sampling, SoundChunk
+from pipeline.parts import Part
 from pipeline.recipe import Models
 from pipeline.report import Report
 from tests.pipeline.test_ingest import Silent
@@ -42,7 +43,7 @@ def test_doubts_are_told_once():
 def test_what_is_left_out_goes_with_what_was_made(toys):
     encoding = Encoding(replace(Models.of(toys), speech=Doubter()), Sampling())
     sound = SoundChunk(np.full(16000, 0.1, np.float32), 0.0, 16000)
-    pieces = [Piece("one", n, sound, frozenset({Modality.SPEECH})) for n in range(3)]
+    pieces = [Piece("one", n, sound, frozenset({Part.SPEECH})) for n in range(3)]
 
     made = encoding.encode(pieces)
 
