@@ -46,10 +46,10 @@ def control(sampling: Sampling) -> Sequence[Piece]:
     """Return pieces for everything that encodes: a grey picture, a tone at each rate, a word."""
     frames = np.full((1, sampling.size_px, sampling.size_px, 3), 128, np.uint8)
     picture = FrameChunk(frames, np.zeros(1), (Shot(0.0, 0.0, 0, 1),))
-    tones = (
-        SoundChunk(np.sin(np.arange(int(CONTROL_SECONDS * rate)) * 2 * np.pi * CONTROL_HZ / rate, dtype=np.float32) / 2,
-                   0.0, rate)
-        for rate in sampling.rates_hz
-    )  # fmt: skip
-    bodies = (picture, *tones, Words("control", "grey"))
+    bodies: list[FrameChunk | SoundChunk | Words] = [picture, *map(_tone, sampling.rates_hz), Words("control", "grey")]
     return [Piece("control", n, body, frozenset(Part)) for n, body in enumerate(bodies)]
+
+
+def _tone(rate_hz: int) -> SoundChunk:
+    at_seconds = np.arange(int(CONTROL_SECONDS * rate_hz)) / rate_hz
+    return SoundChunk((np.sin(2 * np.pi * CONTROL_HZ * at_seconds) / 2).astype(np.float32), 0.0, rate_hz)
