@@ -195,7 +195,7 @@ class TorchWhisper:
             short.config = copy.deepcopy(whole.config)
             short.config.max_source_positions = n_positions
             places = whole.embed_positions.weight[:n_positions]
-            short.embed_positions = nn.Embedding(*places.shape, _weight=places)
+            short.embed_positions = nn.Embedding(len(places), places.shape[1], _weight=places)
             self._encoders[n_positions] = short
         return self._encoders[n_positions]
 
