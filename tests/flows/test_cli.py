@@ -36,7 +36,7 @@ def test_a_hit_has_the_fields_that_programs_rely_on(archive, capsys):
     first, *_ = lines(capsys)
     assert list(first) == [
         "rank", "score", "why", "uri", "asset_id", "moment_id", "modality", "start_seconds", "stop_seconds", "text",
-        "language", "labels", "thumb", "space",
+        "language", "labels", "thumb", "space", "track",
     ]  # fmt: skip
     assert (first["uri"], first["start_seconds"], first["stop_seconds"]) == ("films/show.mp4", 2.0, 4.0)
 

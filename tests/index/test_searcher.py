@@ -123,7 +123,7 @@ def test_hits_turn_into_tables_and_json(archive):
     assert list(hits.to_pandas().columns) == list(hits[0].as_dict())
     assert list(hits[0].as_dict()) == [
         "rank", "score", "why", "uri", "asset_id", "moment_id", "modality", "start_seconds", "stop_seconds", "text",
-        "language", "labels", "thumb", "space",
+        "language", "labels", "thumb", "space", "track",
     ]  # fmt: skip
     assert "films/show.mp4" in str(hits)
     json.dumps(hits[0].as_dict())
