@@ -8,7 +8,6 @@ A wide frame is treated as the model was trained: CLIP sees the middle square, S
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import onnx_text, picture_settings
+from encoders.configuration import WrongFamilyError, configuration, space
 from encoders.models import Model, find
 from encoders.onnx_text import OnnxText, Tokens
 from encoders.spec import Encoded, EncoderSpec, Vectors
@@ -26,7 +26,7 @@ from encoders.spec import Encoded, EncoderSpec, Vectors
 if TYPE_CHECKING:
     from encoders.tower import Tower
 
-FAMILIES: Mapping[str, tuple[int, int]] = {"clip": (512, 77), "metaclip_2": (512, 77), "siglip": (768, 64)}
+KINDS: Mapping[str, tuple[int, int]] = {"clip": (512, 77), "metaclip_2": (512, 77), "siglip": (768, 64)}
 """What a configuration calls itself → the dimension and the most tokens of a text where it leaves them unsaid."""
 MANY = 64
 """From so many texts on, torch is worth its import."""
@@ -39,12 +39,10 @@ class ClipEncoder:
     """Frames and words into one space. Weights load on first use, and only those of the half that is used."""
 
     def __init__(self, model: Model) -> None:
-        config = json.loads((model.path / "config.json").read_text("utf8"))
-        self._settings = _settings(config, model.path)
+        self._settings = _settings(configuration(model, "clip"), model.path)
         dim = int(self._settings["dim"])
-        space = f"clip-{_short(model.path.name)}-{model.fingerprint}-{dim}"
         size_px = picture_settings.read(model.path).size_px
-        self.spec = EncoderSpec(name=f"clip:{model.name}", space=space, dim=dim, size_px=size_px)
+        self.spec = EncoderSpec(f"clip:{model.name}", space("clip", model, dim), dim, size_px)
         self._path = model.path
         self._lock = Lock()
 
@@ -140,26 +138,22 @@ def load(source: str) -> ClipEncoder:
     Raises:
         MissingModelError: it is not on this machine; the message names the command that gets it.
         UnsafeModelError: its weights are pickled, or it wants to run code.
-        ValueError: it is of another family.
+        WrongFamilyError: it is of another family.
     """
     return ClipEncoder(find(source))
 
 
 def _settings(config: Mapping[str, Any], path: Path) -> dict[str, int | bool]:
-    family = str(config.get("model_type"))
-    if family not in FAMILIES:
-        cure = "take one of a fixed resolution, as google/siglip2-base-patch16-224" if family == "siglip2" else (
-            f"known are {', '.join(FAMILIES)}"
+    kind = str(config.get("model_type"))
+    if kind not in KINDS:
+        cure = "take one of a fixed resolution, as google/siglip2-base-patch16-224" if kind == "siglip2" else (
+            f"known are {', '.join(KINDS)}"
         )  # fmt: skip
-        raise ValueError(f"{path} holds a model of type {family!r}, which the family clip does not read; {cure}.")
-    dim, max_tokens = FAMILIES[family]
-    if family == "siglip":
+        raise WrongFamilyError(f"{path} holds a model of type {kind!r}, which the family clip does not read; {cure}.")
+    dim, max_tokens = KINDS[kind]
+    if kind == "siglip":
         dim = int(config.get("vision_config", {}).get("hidden_size", dim))
     else:
         dim = int(config.get("projection_dim", dim))
     max_tokens = int(config.get("text_config", {}).get("max_position_embeddings", max_tokens))
-    return {"dim": dim, "max_tokens": max_tokens, "always_full": family == "siglip"}
-
-
-def _short(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name.lower())[:40].strip("-")
+    return {"dim": dim, "max_tokens": max_tokens, "always_full": kind == "siglip"}

@@ -13,8 +13,10 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from encoders.configuration import WrongFamilyError
 from encoders.models import UnsafeModelError
 from encoders.packages import ChangedFileError, MissingPackageError
+from encoders.pretrained import IncompleteModelError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -50,6 +52,18 @@ class PlugInError(ImportError):
     """A plug-in cannot be imported, or what its factory returns is no encoder."""
 
 
+REFUSALS = (
+    ChangedFileError,
+    IncompleteModelError,
+    MissingPackageError,
+    PlugInError,
+    UnknownEncoderError,
+    UnsafeModelError,
+    WrongFamilyError,
+)
+"""Why an encoder is not to be had: each is one sentence for a person, with the cure."""
+
+
 def names() -> tuple[str, ...]:
     """Return the names that `load` knows."""
     return tuple(FACTORIES)
@@ -66,6 +80,8 @@ def load(name: str) -> Any:
         MissingPackageError: the package or the model with its weights is not on this machine.
         ChangedFileError: a file of it is not what it was when it was pulled.
         UnsafeModelError: its weights are pickled, or it wants to run code of its own.
+        WrongFamilyError: the model is of another family.
+        IncompleteModelError: the model lacks weights; said when they are first used.
         PlugInError: it is a plug-in that does not work.
     """
     # OpenMP reads this when torch is imported. Threads that spin while they wait for each other take the cores from
@@ -92,7 +108,7 @@ def _plugged_in(name: str, family: str, source: str) -> Any:
     try:
         make = point.load()
         made = make(source) if source and not whole else make()
-    except (MissingPackageError, ChangedFileError, UnsafeModelError):
+    except REFUSALS:
         raise  # these say themselves what to do
     except Exception as exc:  # a plug-in is somebody else's code, and may raise anything
         raise PlugInError(f"{origin} does not work ({type(exc).__name__}: {exc}); repair or uninstall it.") from exc

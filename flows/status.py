@@ -57,9 +57,7 @@ def _facts(archive: Archive) -> dict[str, Any]:
 
 def _coverage(archive: Archive, tables: Tables, rows: Sequence[AssetRow]) -> tuple[list[dict[str, Any]], str | None]:
     """Return what each space covers; and why the profile's models cannot say which of them is in force, if so."""
-    from encoders.models import UnsafeModelError
-    from encoders.packages import ChangedFileError, MissingPackageError
-    from encoders.registry import PlugInError, UnknownEncoderError
+    from encoders.registry import REFUSALS
     from index.query import Questioner
     from pipeline.coverage import coverage
     from pipeline.recipe import Models, fingerprints
@@ -68,7 +66,7 @@ def _coverage(archive: Archive, tables: Tables, rows: Sequence[AssetRow]) -> tup
         models = Models.of(archive.settings.profile)
         recipe = fingerprints(archive.settings, models)
         spaces = Questioner(models, archive.settings.fusion).spaces()
-    except (MissingPackageError, ChangedFileError, UnsafeModelError, PlugInError, UnknownEncoderError) as exc:
+    except REFUSALS as exc:
         return [asdict(each) for each in coverage(tables, rows, {}, frozenset())], str(exc)
     return [asdict(each) for each in coverage(tables, rows, recipe, spaces)], None
 

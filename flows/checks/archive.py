@@ -55,9 +55,8 @@ def sources(archive: Archive) -> Iterator[str]:
 def weights(archive: Archive) -> Iterator[str]:
     """The weights of the archive's profile are here, and are those that are pinned."""
     import encoders
-    from encoders.models import UnsafeModelError
     from encoders.packages import ChangedFileError, MissingPackageError, locate
-    from encoders.registry import PlugInError
+    from encoders.registry import REFUSALS
     from encoders.weights import EMBEDDED
 
     profile = archive.settings.profile
@@ -69,7 +68,7 @@ def weights(archive: Archive) -> Iterator[str]:
     for name in dict.fromkeys(profile.encoders().values()) if profile.name != "embedded" else ():
         try:
             encoders.load(name)
-        except (MissingPackageError, ChangedFileError, UnsafeModelError, PlugInError, LookupError) as error:
+        except REFUSALS as error:
             yield str(error.args[0])
 
 

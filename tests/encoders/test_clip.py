@@ -10,6 +10,7 @@ from PIL import Image
 
 from encoders import clip, precision
 from encoders.clip import ClipEncoder
+from encoders.configuration import WrongFamilyError
 from tests.encoders import clips
 
 TEXTS = ["a dog on a beach", "two people talk about a bridge in the rain", "cat"]
@@ -151,7 +152,7 @@ def test_other_models_are_named(tmp_path: Path) -> None:
     clips.save("siglip", tmp_path)
     config = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(config.replace('"model_type": "siglip"', '"model_type": "siglip2"'))
-    with pytest.raises(ValueError, match="take one of a fixed resolution"):
+    with pytest.raises(WrongFamilyError, match="take one of a fixed resolution"):
         clip.load(str(tmp_path))
 
 
