@@ -37,7 +37,8 @@ from tests.toys import COLOURS
 
 
 def hit(uri: str, start: float = 0.0, stop: float = 0.0, modality: str = "visual") -> SimpleNamespace:
-    return SimpleNamespace(uri=uri, start_seconds=start, stop_seconds=stop, modality=modality)
+    track = {"visual": "v:0", "text": "title"}.get(modality, modality)
+    return SimpleNamespace(uri=uri, start_seconds=start, stop_seconds=stop, modality=modality, track=track)
 
 
 def truth(kind: str, query: str, file: str, start: float = 0, stop: float = 0) -> dict[str, object]:
