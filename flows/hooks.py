@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from prefect._internal import control_listener
 from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.loggers import flow_run_logger
 
@@ -44,7 +46,9 @@ def stoppable() -> Iterator[None]:
     """Let Prefect cancel what is done meanwhile on a Ray of this process.
 
     Ray takes SIGTERM for itself when it starts, and raises SystemExit, which Prefect would take for a crash. Prefect's
-    own exception cannot get through Ray's compiled code: it is raised here, in the place of the other.
+    own exception cannot get through Ray's compiled code: it is raised here, in the place of the other. And Prefect's
+    runner, which first asks the process whether it knows that it is cancelled, got no answer while Ray had the signal:
+    the server is asked instead, or the run would end as crashed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -53,8 +57,23 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except SystemExit:
+        if _is_cancelling():
+            control_listener._set_intent("cancel")
         if callable(meant):
             meant(signal.SIGTERM, None)
         raise
     finally:
         signal.signal(signal.SIGTERM, meant)
+
+
+def _is_cancelling() -> bool:
+    """Tell whether somebody cancels the flow run of this process; a server that does not answer tells nothing."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return False
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(context.flow_run.id).state
+    except Exception:  # whatever a server that is gone makes its client raise
+        return False
+    return state is not None and state.is_cancelling()
