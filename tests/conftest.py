@@ -1,6 +1,8 @@
 """Fixtures: a profile of toy models, and archives that were made with it."""
 
 import os
+import signal
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,12 @@ import encoders.registry
 from pipeline.archive import Archive, create_archive, open_archive
 from tests.stores import SECRET, Objects, Proxy, s3_server
 from tests.toys import TOY, TOY_ALL, TOYS
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C through to what tests start: a shell that starts them in its background has them ignore it."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
