@@ -1,28 +1,19 @@
-"""How fast speech is written down: the embedded Whisper on the processor, the geometry of Whisper turbo on a GPU.
-
-python -m tests.benchmarks.encode_speech [--gpu] [--json]
-"""
+"""How fast a GPU writes speech down with a model of Whisper turbo's geometry, and random weights."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import whisper
 from encoders.listening import CONTEXT_SECONDS, WINDOW_SECONDS, Window
 from encoders.voice import RATE_HZ
 from encoders.whisper_torch import TorchWhisper
-from tests.benchmarks.figures import Figure, at_least, not_run, report
-from tests.benchmarks.processes import load
+from tests.benchmarks.figures import Figure, at_least, not_run
 
-SPEECH = Path(__file__).parents[2] / "flows" / "demo_files"
-RECORDINGS = ("austen.flac", "jfk.flac")
 TOKENS_PER_SECOND = 4.5
 """About 3 words a second, and 1.5 tokens a word."""
 TURBO = {
@@ -32,24 +23,6 @@ TURBO = {
 WINDOWS_AT_ONCE = 48
 TIMED_SECONDS = 8.0
 """For each of the two rows on a GPU."""
-
-
-def cpu_figures() -> Iterator[Figure]:
-    """Yield how many times real time the embedded reader listens to speech, and to silence."""
-    speech = np.concatenate([_recording(SPEECH / name) for name in RECORDINGS])
-    reader = whisper.load(device="cpu")
-    reader.read(speech[: 15 * RATE_HZ])
-    reader.rejected.clear()
-    took, said = _timed(lambda: reader.read(speech))
-    seconds = len(speech) / RATE_HZ
-    quality = f"{seconds:.0f} s of {', '.join(RECORDINGS)}, {len(said)} sentences, left out {dict(reader.rejected)}"
-    yield at_least("Whisper base int8, speech", seconds / took, "times real time", 10.0, quality=f"{quality}; {load()}")
-    silence = np.random.default_rng(0).normal(0, 1e-3, 300 * RATE_HZ).astype(np.float32)
-    took, said = _timed(lambda: reader.read(silence))
-    yield at_least(
-        "Whisper base int8, silence", 300 / took, "times real time", 100.0,
-        quality=f"300 s of noise at -60 dB, {len(said)} sentences; {load()}",
-    )  # fmt: skip
 
 
 def gpu_figures() -> Iterator[Figure]:
@@ -137,16 +110,6 @@ def _code(n: int) -> str:
     return "q" + chr(ord("a") + n // 26) + chr(ord("a") + n % 26)
 
 
-def _recording(path: Path) -> NDArray[np.float32]:
-    """Return a recording as mono sound, float32 [T], at the reader's rate."""
-    import av
-
-    resampler = av.AudioResampler("flt", "mono", RATE_HZ)
-    with av.open(path) as container:
-        parts = [part.to_ndarray()[0] for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    return np.concatenate(parts).astype(np.float32)
-
-
 def _finished(tensor: Any) -> Any:
     import torch
 
@@ -158,16 +121,3 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     result = work()
     return time.perf_counter() - began, result
-
-
-def main() -> int:
-    """Print the figures; return 1 if one does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gpu", action="store_true", help="measure on a GPU, not on the processor")
-    parser.add_argument("--json", action="store_true", help="one object a line")
-    options = parser.parse_args()
-    return report(gpu_figures() if options.gpu else cpu_figures(), as_json=options.json)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
