@@ -22,11 +22,13 @@ SIZE_PX = 480
 """Of characters drawn over pictures up to 0.6% are wrong at this size, up to 2.2% at 260 px (benchmarks/encode_ocr)."""
 SURE = 0.6
 """What the reader must be sure of a line; of textures it reads letters with less."""
+LEAST_LETTERS = 2
+"""Letters and digits of a line: single ones it reads out of textures too, and is sure of them."""
 BLANK = 0.01
 """A blank that is so probable between two letters is one; where there is none it was below 0.001."""
 _DETECTION_PX = 736
 """The shorter side that lines are looked for at: what its network was trained for. Smaller frames are enlarged."""
-_SETTINGS = f"sure={SURE} blank={BLANK} detection={_DETECTION_PX} size={SIZE_PX}"
+_SETTINGS = f"sure={SURE} letters={LEAST_LETTERS} blank={BLANK} detection={_DETECTION_PX} size={SIZE_PX}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class OnScreenText:
         lines = []
         for corners, text, _ in found or ():
             xs, ys = np.asarray(corners, float).T
-            if any(letter.isalnum() for letter in text):
+            if sum(letter.isalnum() for letter in text) >= LEAST_LETTERS:
                 lines.append(Line(text.strip(), float(xs.min()), float(ys.min()), float(ys.max())))
         return " ".join(line.text for line in in_reading_order(lines))
 

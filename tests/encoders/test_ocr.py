@@ -38,6 +38,10 @@ def test_each_frame_gets_a_text_and_an_empty_one_none(reader):
     assert reader.read_frames(np.zeros((0, 720, 1280, 3), np.uint8)) == []
 
 
+def test_a_single_letter_is_no_text(reader):
+    assert reader.read_frames(drawn(((600, 300), "E"))[None]) == [""]
+
+
 def test_the_reader_names_what_it_is(reader):
     assert reader.name.startswith("ocr-ppocr4-")
     assert (reader.track, reader.size_px) == ("ocr", ocr.SIZE_PX)
