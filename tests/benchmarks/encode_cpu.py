@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,8 +156,7 @@ def _words(rounds: int) -> Iterator[Figure]:
     yield from _asked("MiniLM", "import encoders; e = encoders.load('sentence')", sentence, rounds)
     from tests.encoders import clips
 
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["RUSHES_CACHE"] = str(Path(folder) / "cache")
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, RUSHES_CACHE=str(Path(folder) / "cache")):
         sizes = {"hidden_size": 512, "num_hidden_layers": 12, "num_attention_heads": 8, "intermediate_size": 2048}
         directory = clips.save("clip", Path(folder) / "clip", text={**sizes, "max_position_embeddings": 77})
         from encoders import clip
