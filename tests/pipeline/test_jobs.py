@@ -185,12 +185,12 @@ def test_two_at_once_give_each_row_once(archive, ray, expected):
     first = following(archive, ray, "first")
     with pytest.raises(ArchiveError, match="is being written by process"):
         ingest(archive, local.run, Silent())
+    said = ""
     try:
-        jobs.ingest_on_cluster(
-            archive, "second", Silent()
-        )  # a job takes seconds to start: the first may be done by then
+        jobs.ingest_on_cluster(archive, "second", Silent())
     except ArchiveError as refused:
-        assert "is being written by process" in str(refused)
+        said = str(refused)
+    assert not said or "is being written by process" in said  # its job starts in seconds: the first may be done by then
     assert first.wait(240) == 0
     assert rows(archive) == expected
 
