@@ -2,7 +2,7 @@
 
 A choice is a pure function of a film, of how densely it is sampled and of an `Offer`; its reason is a sentence for the
 plan. The rules are from published figures, for many films at once, and from NVIDIA's table of what its GPUs decode. Of
-one short film alone an H200 was 4 to 15 times as fast as the processor, small frames included: tests/benchmarks.
+one short film alone an H200 was 3 to 15 times as fast as the processor, small frames included: tests/benchmarks.
 """
 
 from __future__ import annotations
